@@ -1,0 +1,1 @@
+"""What each network says: one file per network, pure like `oauth`."""

@@ -1,0 +1,97 @@
+"""OK.ru (Odnoklassniki): https://apiok.ru/en/ext/oauth/ and https://apiok.ru/en/dev/methods/."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django_socialgrants import exceptions
+from django_socialgrants.oauth.grants import Grant, PasswordGrant
+from django_socialgrants.oauth.provider import Provider
+from django_socialgrants.oauth.values import Circuit, Credentials, Identity, Request, Secret, Token, reveal
+
+from .signing import check_method, encode_params, md5_hex, signature
+
+_API = "https://api.ok.ru"
+
+
+class OK(Provider):
+    """Scopes are joined with `;`, token answers name no user, the access token is never signed."""
+
+    id = "ok"
+    title = "OK"
+    authorization_endpoint = "https://connect.ok.ru/oauth/authorize"
+    token_endpoints = {
+        "authorization_code": f"{_API}/oauth/token.do",
+        "refresh_token": f"{_API}/oauth/token.do",
+        "password": f"{_API}/fb.do",
+    }
+    api_endpoint = f"{_API}/fb.do"
+    scope_separator = ";"
+    labels = {
+        "client_id": "application id",
+        "client_secret": "application secret key",
+        "client_key": "application public key",
+    }
+    default_expires_in = 30 * 60
+    refresh_lifetime = 30 * 24 * 3600
+    token_names = {
+        "access_token": ("access_token", "session_key"),
+        "session_secret": ("session_secret_key",),
+        "scope": ("permissions_granted", "permission_granted", "scope"),
+    }
+    invalid_grant_errors = frozenset({"invalid_grant", "invalid_token", "access_denied"})
+    invalid_grant_codes = frozenset({102, 103, 107, 401, 453, 2002, 2004})
+    api_errors = {
+        exceptions.SessionExpired: (102, 103, 107, 453),
+        exceptions.InvalidSignature: (101, 104, 105, 210, 900),
+        exceptions.PermissionDenied: (7, 9, 10, 22, 24, 25, 50, 200, 455, 456, 457, 458, 511, 2002, 2004),
+        exceptions.RateLimited: (8, 11, 26),
+        exceptions.ServiceUnavailable: (1, 2, 30, 31, 9999),
+    }
+
+    def token_request(self, credentials: Credentials, grant: Grant) -> Request:
+        """The password grant is a REST method here, known from its clients only: auth.login, unsigned."""
+        if not isinstance(grant, PasswordGrant):
+            return super().token_request(credentials, grant)
+        params: dict[str, str | Secret] = {
+            "method": "auth.login",
+            "application_key": credentials.client_key,
+            "user_name": grant.username,
+            "password": grant.password,
+            "format": "json",
+        } | {"verification_supported": "1", "verification_supported_v": "1"}
+        return Request("POST", self.token_endpoints["password"], params)
+
+    def error_in(self, data: Any) -> exceptions.ProviderError | None:
+        """Errors of the REST API are flat: {"error_code": 104, "error_msg": "PARAM_SIGNATURE : ..."}."""
+        if isinstance(data, Mapping) and data.get("error_code") is not None:
+            return self.api_error(data["error_code"], data.get("error_msg"))
+        return super().error_in(data)
+
+    def api_request(
+        self, credentials: Credentials, token: Token, method: str, params: Mapping[str, Any], circuit: Circuit
+    ) -> Request:
+        signed: dict[str, str | Secret] = encode_params(params, booleans=("false", "true"))
+        signed |= {
+            "application_key": credentials.client_key,
+            "format": "json",
+            "method": check_method(method),
+        }
+        secret = token.session_secret
+        if Circuit(circuit) is Circuit.SERVER_SERVER:
+            secret = credentials.client_secret
+            if secret and token.access_token:
+                secret = Secret(md5_hex(reveal(token.access_token) + reveal(secret)))
+        if token.access_token:
+            signed["access_token"] = token.access_token  # sent, but never part of the signature
+        sig = signature(signed, secret, skip=("access_token", "session_key", "resig"))
+        return Request("POST", self.api_endpoint, signed | {"sig": sig})
+
+    def identity_call(self) -> tuple[str, Mapping[str, Any]]:
+        return "users.getCurrentUser", {}
+
+    def parse_identity(self, result: Any) -> Identity:
+        return self.identity_from(result)
+
+    def keep_alive_call(self, token: Token) -> tuple[str, Mapping[str, Any]] | None:
+        """A long token lives 30 days from its last use (https://apiok.ru/en/ext/oauth/permissions)."""
+        return ("auth.touchSession", {}) if "LONG_ACCESS_TOKEN" in token.scope.split() else None
