@@ -1,0 +1,143 @@
+"""Encrypted columns: they read as `Secret` and are decrypted only when it is revealed."""
+
+import json
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+
+from . import crypto
+from .oauth.values import Secret
+
+if TYPE_CHECKING:
+    _TextField = models.TextField[str | Secret, Secret]
+else:
+    _TextField = models.TextField
+
+
+class Ciphertext(str):
+    """A text as the database (or a fixture) holds it."""
+
+    __slots__ = ()
+
+
+class StoredSecret(Secret):
+    """A secret that was encrypted for its place, and is readable only there.
+
+    Unlike a `Secret` in clear it may be pickled, as a model instance in a cache is.
+    """
+
+    __slots__ = ("ciphertext", "place")
+
+    def __init__(self, ciphertext: str, place: bytes) -> None:
+        self.ciphertext = ciphertext
+        self.place = place
+
+    def reveal(self) -> str:
+        """The clear text. Raises DecryptionError."""
+        return crypto.decrypt(self.ciphertext, self.place)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        return StoredSecret, (str(self.ciphertext), self.place)
+
+
+class EncryptedField(_TextField):
+    """A text that is encrypted in the database and bound to its row.
+
+    `bound_to` names the attributes of the row that make up its place, together with table and column: a
+    ciphertext that is copied elsewhere can't be read there. They must be declared before this field.
+
+    `save()`, `create()` and `bulk_create()` take a `str` or a `Secret`, and encrypt again when an attribute in
+    `bound_to` changed; `QuerySet.update()` knows no row and takes only what `seal()` made for it.
+    """
+
+    def __init__(self, *args: Any, bound_to: Iterable[str] = (), **kwargs: Any) -> None:
+        self.bound_to = tuple(bound_to)
+        super().__init__(*args, **kwargs)
+
+    def deconstruct(self) -> tuple[str, str, Any, Any]:
+        name, path, args, kwargs = super().deconstruct()
+        return name, path, args, {**kwargs, "bound_to": self.bound_to}
+
+    def contribute_to_class(self, cls: type[models.Model], name: str, private_only: bool = False) -> None:
+        super().contribute_to_class(cls, name, private_only)
+        setattr(cls, self.attname, _SecretAttribute(self))
+
+    def place(self, instance: models.Model) -> bytes:
+        """Where `instance` keeps this secret, as the associated data of its encryption."""
+        bindings = [str(getattr(instance, name)) for name in self.bound_to]
+        return json.dumps([self.model._meta.db_table, self.column, *bindings]).encode()
+
+    def seal(self, instance: models.Model, value: str | Secret) -> Secret:
+        """`value` encrypted for `instance`: what `QuerySet.update()` of that row takes."""
+        secret, place = Secret(value), self.place(instance)
+        return StoredSecret(crypto.encrypt(secret, place), place) if secret else secret
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Secret:
+        secret: Secret = getattr(model_instance, self.attname)
+        if not isinstance(secret, StoredSecret) or secret.place != self.place(model_instance):
+            secret = self.seal(model_instance, secret)
+            setattr(model_instance, self.attname, secret)
+        return secret
+
+    def from_db_value(self, value: str | None, *args: Any) -> Ciphertext | None:
+        return value if value is None else Ciphertext(value)
+
+    def to_python(self, value: Any) -> Any:
+        """A fixture holds ciphertexts; everything else is left to the attribute."""
+        if isinstance(value, str) and re.match(r"v[0-9]+\.[0-9a-f]{8}\.", value):
+            return Ciphertext(value)
+        return value
+
+    def get_prep_value(self, value: Any) -> Any:
+        if isinstance(value, StoredSecret):
+            return str(value.ciphertext)
+        if value is None or isinstance(value, Ciphertext):
+            return value
+        if isinstance(value, (str, Secret)) and not value:
+            return ""
+        raise ValueError(
+            f"{self.name} is an encrypted column: assign to the attribute and save(), or give update() "
+            "what the field's seal() made for that row"
+        )
+
+    def get_lookup(self, lookup_name: str) -> Any:
+        """Only emptiness can be asked for: a text is never encrypted alike twice."""
+        return super().get_lookup(lookup_name) if lookup_name in ("exact", "isnull") else None
+
+    def value_to_string(self, obj: models.Model) -> str:
+        """The ciphertext: `dumpdata` shows no secret, and `loaddata` brings it back to its row."""
+        secret = getattr(obj, self.attname)
+        stored = secret if isinstance(secret, StoredSecret) else self.seal(obj, secret)
+        return str(stored.ciphertext) if isinstance(stored, StoredSecret) else ""
+
+
+class _SecretAttribute:
+    """The attribute of a model that has an `EncryptedField`: whatever is assigned, a `Secret` is read."""
+
+    def __init__(self, field: EncryptedField) -> None:
+        self.field = field
+
+    def __get__(self, instance: models.Model | None, owner: type[models.Model]) -> Any:
+        if instance is None:
+            return self
+        name = self.field.attname
+        if name not in instance.__dict__:  # left out by only() or defer()
+            instance.refresh_from_db(fields=[name])
+        value = instance.__dict__[name]
+        if isinstance(value, Ciphertext):
+            value = instance.__dict__[name] = StoredSecret(value, self.field.place(instance))
+        return value
+
+    def __set__(self, instance: models.Model, value: str | Secret | None) -> None:
+        """Ciphertexts are bound at once, before anybody changes the attributes that make up their place."""
+        if isinstance(value, Ciphertext) and value:
+            if all(name in instance.__dict__ for name in self.field.bound_to):
+                value = StoredSecret(value, self.field.place(instance))
+        elif not isinstance(value, Secret):
+            value = Secret(value or "")
+        instance.__dict__[self.field.attname] = value

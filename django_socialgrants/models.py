@@ -1,0 +1,217 @@
+"""What is kept: applications, tokens, and which states were used."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from .conf import conf
+from .exceptions import UnknownCredentials, UnknownProvider
+from .fields import EncryptedField
+from .oauth.provider import Provider
+from .oauth.values import Credentials, Identity, Token
+from .registry import get_provider, provider_choices, providers
+
+
+class ProviderCredentialsQuerySet(models.QuerySet["ProviderCredentials"]):
+    def named(self, name: str) -> "ProviderCredentials":
+        """The application of that name. Raises UnknownCredentials."""
+        try:
+            return self.get(name=name)
+        except self.model.DoesNotExist:
+            raise UnknownCredentials(f"no application is named {name!r}") from None
+
+    def usable(self) -> list["ProviderCredentials"]:
+        """All applications whose network is one of SOCIALGRANTS_PROVIDERS, oldest first."""
+        known = providers()
+        return [application for application in self.order_by("pk") if application.provider in known]
+
+
+class ProviderCredentials(models.Model):
+    """One application that was registered at a network."""
+
+    name = models.SlugField(
+        _("name"), unique=True, help_text=_("How this site's URLs, templates and code call the application.")
+    )
+    provider = models.CharField(_("network"), max_length=32, choices=provider_choices)
+    client_id = models.CharField(_("client id"), max_length=255)
+    client_secret = EncryptedField(_("client secret"), blank=True, bound_to=["provider", "client_id"])
+    client_key = EncryptedField(_("client key"), blank=True, bound_to=["provider", "client_id"])
+    scope = models.CharField(
+        _("scope"), max_length=1000, blank=True, help_text=_("Permissions to ask for, separated by spaces.")
+    )
+    implicit_enabled = models.BooleanField(_("implicit grant enabled"), default=False)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
+
+    objects = ProviderCredentialsQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("provider credentials")
+        verbose_name_plural = _("provider credentials")
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_provider(self) -> Provider:
+        """The network. Raises UnknownProvider when it is no longer in SOCIALGRANTS_PROVIDERS."""
+        return get_provider(self.provider)
+
+    def to_value(self) -> Credentials:
+        """The credentials as the pure part of this package knows them."""
+        return Credentials(self.client_id, self.client_secret, self.client_key)
+
+
+class UserTokenQuerySet(models.QuerySet["UserToken"]):
+    def bulk_create(self, objs: Iterable["UserToken"], *args: Any, **kwargs: Any) -> list["UserToken"]:
+        objs = list(objs)
+        for token in objs:
+            token.schedule()
+        return super().bulk_create(objs, *args, **kwargs)
+
+
+class UserToken(models.Model):
+    """What one user granted to one application: the token of one account at a network."""
+
+    class State(models.TextChoices):
+        ACTIVE = "active", _("active")
+        NEEDS_LOGIN = "needs_login", _("needs login")
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="social_tokens", verbose_name=_("user")
+    )
+    credentials = models.ForeignKey(
+        ProviderCredentials, models.CASCADE, related_name="tokens", verbose_name=_("application")
+    )
+    uid = models.CharField(_("user id at the network"), max_length=255)
+    grant_type = models.CharField(_("grant type"), max_length=32)
+    access_token = EncryptedField(_("access token"), bound_to=["credentials_id", "uid"])
+    refresh_token = EncryptedField(_("refresh token"), blank=True, bound_to=["credentials_id", "uid"])
+    session_secret = EncryptedField(_("session secret"), blank=True, bound_to=["credentials_id", "uid"])
+    token_type = models.CharField(_("token type"), max_length=64, blank=True)
+    scope = models.CharField(_("scope"), max_length=1000, blank=True)
+    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
+    refresh_expires_at = models.DateTimeField(_("refresh token expires at"), null=True, blank=True)
+    state = models.CharField(_("state"), max_length=16, choices=State.choices, default=State.ACTIVE)
+    reason = models.CharField(_("reason"), max_length=64, blank=True)
+    failures = models.PositiveIntegerField(_("failures in a row"), default=0)
+    next_refresh_at = models.DateTimeField(_("next refresh at"), null=True, blank=True, db_index=True)
+    generation = models.PositiveBigIntegerField(_("generation"), default=0)
+    lease_owner = models.CharField(_("lease owner"), max_length=64, blank=True)
+    lease_until = models.DateTimeField(_("leased until"), null=True, blank=True)
+    profile = models.JSONField(_("profile"), default=dict, blank=True)
+    created_at = models.DateTimeField(_("granted at"), default=timezone.now)
+    refreshed_at = models.DateTimeField(_("refreshed at"), null=True, blank=True)
+
+    objects = UserTokenQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("user token")
+        verbose_name_plural = _("user tokens")
+        constraints = [
+            models.UniqueConstraint(fields=["credentials", "uid"], name="socialgrants_one_identity")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.credentials_id}:{self.uid}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.schedule()
+        super().save(*args, **kwargs)
+
+    def schedule(self) -> None:
+        """Fill in when the token expires and when to refresh it, where that is not said and not pointless.
+
+        Called before every insert and save; a time that is set already stays.
+        """
+        if self.state != self.State.ACTIVE or not self.is_refreshable():
+            return
+        if self.expires_at is None:
+            provider = self.credentials.get_provider()
+            self.expires_at = timezone.now() + timedelta(seconds=provider.default_expires_in)
+        if self.next_refresh_at is None:
+            self.next_refresh_at = self.expires_at - timedelta(seconds=conf.REFRESH_BEFORE)
+
+    @property
+    def network(self) -> str:
+        """What people call the network, or the application's name if the network is no longer known."""
+        try:
+            return self.credentials.get_provider().title
+        except UnknownProvider:
+            return self.credentials.name
+
+    def is_refreshable(self) -> bool:
+        """Whether anything can prolong this token without its user."""
+        if self.refresh_token:
+            return True
+        return (
+            bool(self.scope) and self.credentials.get_provider().keep_alive_call(self.to_value()) is not None
+        )
+
+    def take(self, token: Token, identity: Identity, *, grant_type: str) -> list[str]:
+        """Put a newly granted token in place of whatever this row holds; the names of the changed fields.
+
+        Only in memory. A stored refresh token is kept when the grant brings none, and a scope that the answer
+        does not name is the one that was asked for (RFC 6749, section 5.1).
+        """
+        provider, now = self.credentials.get_provider(), timezone.now()
+        expires_in = provider.default_expires_in if token.expires_in is None else token.expires_in
+        changes: dict[str, Any] = {
+            "grant_type": grant_type,
+            "access_token": token.access_token,
+            "session_secret": token.session_secret,
+            "token_type": token.token_type[:64],
+            "scope": (token.scope or self.credentials.scope)[:1000],
+            "expires_at": now + timedelta(seconds=expires_in),
+            "state": self.State.ACTIVE,
+            "reason": "",
+            "failures": 0,
+            "next_refresh_at": None,
+            "lease_owner": "",
+            "lease_until": None,
+            "profile": {**identity.profile, **identity.names(), "email": identity.email},
+            "created_at": now,
+            "refreshed_at": None,
+        }
+        if token.refresh_token:
+            life = provider.refresh_lifetime
+            changes["refresh_token"] = token.refresh_token
+            changes["refresh_expires_at"] = now + timedelta(seconds=life) if life else None
+        for name, value in changes.items():
+            setattr(self, name, value)
+        self.schedule()
+        return list(changes)
+
+    def columns(self, names: Iterable[str]) -> dict[str, Any]:
+        """The named fields as `QuerySet.update()` of this very row takes them, secrets encrypted."""
+        fields = {field.name: field for field in self._meta.concrete_fields}
+        return {name: fields[name].pre_save(self, False) for name in names}
+
+    def to_value(self) -> Token:
+        """The token as the pure part of this package knows it."""
+        return Token(
+            access_token=self.access_token,
+            refresh_token=self.refresh_token,
+            uid=self.uid,
+            session_secret=self.session_secret,
+            scope=self.scope,
+            token_type=self.token_type,
+        )
+
+
+class UsedState(models.Model):
+    """A `state` that came back, as its SHA-256: inserting the row is what makes it work only once."""
+
+    digest = models.CharField(_("digest"), max_length=64, primary_key=True)
+    used_at = models.DateTimeField(_("used at"), default=timezone.now, db_index=True)
+
+    class Meta:
+        verbose_name = _("used state")
+        verbose_name_plural = _("used states")
+
+    def __str__(self) -> str:
+        return self.digest
