@@ -1,0 +1,164 @@
+"""From a grant to a user: redeem it, ask the network whose it is, link that account, log in.
+
+The order is always the same, whatever the grant: nothing that a browser brought says who somebody is, only the
+answer to a call that we make ourselves and sign with our application's secret.
+"""
+
+from dataclasses import dataclass
+
+from django.contrib.auth import authenticate, login
+from django.contrib.auth.models import User
+from django.db import IntegrityError, OperationalError, transaction
+from django.db.models import F
+from django.http import HttpRequest
+from django.utils.module_loading import import_string
+
+from django_socialgrants.conf import conf
+from django_socialgrants.exceptions import IdentityTaken, InvalidClient, MalformedResponse
+from django_socialgrants.models import ProviderCredentials, UserToken
+from django_socialgrants.oauth.grants import Grant
+from django_socialgrants.oauth.values import Identity, Response, Token
+from django_socialgrants.transport import exchange
+
+from . import state
+from .call import call
+from .refusal import Refusal
+
+_LINK_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Granted:
+    """A token together with its proven owner."""
+
+    credentials: ProviderCredentials
+    token: Token
+    identity: Identity
+    grant_type: str
+
+
+def finish(
+    request: HttpRequest, attempt: state.Attempt, credentials: ProviderCredentials, grant: Grant
+) -> None:
+    """Redeem `grant` and do what `attempt` was started for: log in, or connect the account to the user.
+
+    Raises Refusal or SocialGrantsError; then nobody was logged in and nothing was stored.
+    """
+    token = redeem(credentials, grant)
+    granted = Granted(credentials, token, identify(credentials, token), grant.grant_type)
+    if not request.user.is_authenticated:
+        _log_in(request, granted)
+    elif attempt.login and not _belongs_to(granted, request.user):
+        # Another tab was faster. That is fine for the same user, but no way to connect accounts.
+        raise Refusal("user_changed")
+    else:
+        link(granted, user=request.user)
+
+
+def redeem(credentials: ProviderCredentials, grant: Grant) -> Token:
+    """The token that the network gives for `grant`. Raises ProviderError, UnsupportedGrant."""
+    provider, value = credentials.get_provider(), credentials.to_value()
+    if not value.client_secret:
+        raise InvalidClient("invalid_client", f"no client_secret is stored for {credentials.name!r}")
+
+    def parse(response: Response) -> Token:
+        token = provider.parse_token(response.json())
+        if not 200 <= response.status < 300:
+            raise MalformedResponse(f"{provider.title}: HTTP {response.status} with a token")
+        return token
+
+    return exchange(provider.token_request(value, grant), parse)
+
+
+def identify(credentials: ProviderCredentials, token: Token) -> Identity:
+    """Whose token it is, by a call signed with the application's own secret. Raises ProviderError."""
+    provider = credentials.get_provider()
+    method, params = provider.identity_call()
+    identity: Identity = call(credentials, token, method, params, parse=provider.parse_identity)
+    if token.uid and token.uid != identity.uid:
+        raise MalformedResponse(f"{provider.title}: token and profile name different users")
+    return identity
+
+
+def link(granted: Granted, *, user: User | None = None) -> UserToken:
+    """Store what was granted for the user who owns that identity.
+
+    An identity that nobody owns becomes that of `user`; without one a user is made for it, or not, as the
+    settings say. Many may try at once: one of them makes user and row in one transaction, the others find
+    it. Raises IdentityTaken, Refusal.
+    """
+    for _ in range(_LINK_ATTEMPTS):
+        try:
+            row = _find(granted)
+            if row is None:
+                return _create(granted, user)
+            if user is not None and row.user_id != user.pk:
+                raise IdentityTaken("that account is connected to another user")
+            if not row.user.is_active:
+                raise Refusal("inactive_user")
+            if _replace(row, granted):
+                return row
+        except (IntegrityError, OperationalError) as error:  # somebody else was faster, or a deadlock
+            problem = type(error).__name__
+        else:
+            problem = "the row was deleted"
+    raise Refusal("conflict", detail=problem)
+
+
+def _find(granted: Granted) -> UserToken | None:
+    tokens = UserToken.objects.select_related("user")
+    row = tokens.filter(credentials=granted.credentials, uid=granted.identity.uid).first()
+    if row is not None:
+        row.credentials = granted.credentials
+        if row.uid != granted.identity.uid:  # a collation that equates what is not equal
+            raise IdentityTaken("an account with a similar id is connected already")
+    return row
+
+
+def _belongs_to(granted: Granted, user: User) -> bool:
+    row = _find(granted)
+    return row is not None and row.user_id == user.pk
+
+
+def _create(granted: Granted, user: User | None) -> UserToken:
+    """A new row, with a new user when none is given. The first statement is a write: for that SQLite can wait."""
+    with transaction.atomic():
+        owner = user or _make_user(granted)
+        row = UserToken(user=owner, credentials=granted.credentials, uid=granted.identity.uid)
+        row.take(granted.token, granted.identity, grant_type=granted.grant_type)
+        row.save(force_insert=True)
+    return row
+
+
+def _make_user(granted: Granted) -> User:
+    user: User | None = None
+    if conf.CREATE_USERS:
+        user = import_string(conf.USER_FACTORY)(granted.identity, granted.credentials)
+    if user is None:
+        raise Refusal("unknown_identity")
+    if not user.is_active:
+        raise Refusal("inactive_user")
+    return user
+
+
+def _replace(row: UserToken, granted: Granted) -> bool:
+    """Put the new token in place of the old one, if the row still is this user's."""
+    changed = row.take(granted.token, granted.identity, grant_type=granted.grant_type)
+    same = UserToken.objects.filter(pk=row.pk, user_id=row.user_id)
+    return bool(same.update(**row.columns(changed), generation=F("generation") + 1))
+
+
+def _log_in(request: HttpRequest, granted: Granted) -> None:
+    """Log in through Django's own door, so that every backend of the site has its say.
+
+    The anonymous session is left behind as it is, instead of being deleted as `login()` does: another tab's
+    callback may be on its way with its key. It holds nothing of the user and expires like any other.
+    """
+    user = authenticate(request, granted=granted)
+    if user is None:
+        raise Refusal("not_authenticated")
+    fresh = type(request.session)()
+    fresh.update(dict(request.session.items()))
+    request.session = fresh
+    login(request, user)
+    state.adopt(request)

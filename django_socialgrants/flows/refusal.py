@@ -1,0 +1,71 @@
+"""A refusal: what was asked for is not going to happen, and what its visitor is told.
+
+Visitors read one fixed sentence and a reference id; everything else goes to the log.
+"""
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from django_socialgrants.exceptions import (
+    DecryptionError,
+    IdentityTaken,
+    InvalidGrant,
+    ProviderError,
+    SocialGrantsError,
+)
+
+_START_AGAIN = _("This login is no longer valid. Please start again.")
+_NETWORK_FAILED = _("The network gave no usable answer. Please try again later.")
+_NOT_SET_UP = _("This way to log in is not available at the moment. Please try again later.")
+
+REASONS: dict[str, tuple[int, str | Promise]] = {
+    "cancelled": (200, _("You cancelled the login. Nothing was changed.")),
+    "unknown_state": (400, _START_AGAIN),
+    "used_state": (400, _START_AGAIN),
+    "stale_state": (400, _START_AGAIN),
+    "foreign_state": (400, _START_AGAIN),
+    "malformed_callback": (400, _("The network sent back something unexpected. Please start again.")),
+    "authorization_error": (400, _("The network refused this login. Please start again.")),
+    "invalid_grant": (400, _("The network refused this login. Please start again.")),
+    "user_changed": (403, _("You have logged in or out in the meantime. Please start again.")),
+    "inactive_user": (403, _("This account is not active.")),
+    "unknown_identity": (403, _("Nobody on this site is connected to that account.")),
+    "not_authenticated": (403, _("This site did not accept the login.")),
+    "not_found": (404, _("There is nothing here.")),
+    "identity_taken": (409, _("That account is already connected to somebody else on this site.")),
+    "last_login": (
+        409,
+        _("This is your only way to log in here. Set a password or connect another account first."),
+    ),
+    "bad_answer": (502, _NETWORK_FAILED),
+    "misconfigured": (503, _NOT_SET_UP),
+    "conflict": (503, _("Too much is happening at once. Please try again.")),
+    "unavailable": (503, _NETWORK_FAILED),
+    "deadline": (504, _("The network took too long to answer. Please try again later.")),
+}
+"""Status and sentence by reason."""
+
+
+class Refusal(Exception):
+    """`reason` is a key of REASONS; `detail` is for the log; `retry_after` is in seconds."""
+
+    def __init__(self, reason: str, *, detail: str = "", retry_after: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+        self.retry_after = retry_after
+        self.status, self.sentence = REASONS[reason]
+
+    @classmethod
+    def from_error(cls, error: SocialGrantsError) -> "Refusal":
+        """The refusal that an error of a flow amounts to."""
+        detail = f"{type(error).__name__}: {error}"
+        if isinstance(error, IdentityTaken):
+            return cls("identity_taken")
+        if isinstance(error, InvalidGrant):
+            return cls("invalid_grant", detail=detail)
+        if isinstance(error, ProviderError):
+            reason = {502: "bad_answer", 503: "unavailable", 504: "deadline"}[error.gateway_status]
+            retry_after = getattr(error, "retry_after", None) or 30
+            return cls(reason, detail=detail, retry_after=retry_after if reason == "unavailable" else None)
+        return cls("misconfigured" if isinstance(error, DecryptionError) else "not_found", detail=detail)

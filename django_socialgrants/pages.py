@@ -1,0 +1,134 @@
+"""What all answers of our views have in common: their headers, and the page that says no."""
+
+import logging
+import secrets
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods
+
+from .exceptions import SocialGrantsError
+from .flows.refusal import Refusal
+
+logger = logging.getLogger("django_socialgrants")
+
+View = Callable[..., HttpResponseBase]
+
+
+def page(*methods: str) -> Callable[[View], View]:
+    """A view of ours: takes only `methods`, checks CSRF, turns refusals into pages, sets our headers on all.
+
+    None of this is left to a site's middleware, which may be absent or come first: so it is exempt from the
+    site's own CSRF check (ours runs inside, where its answer gets our headers too), needs no login where a
+    site demands one everywhere, and is in no transaction while it waits for a network.
+    """
+
+    def decorate(view: View) -> View:
+        protected = csrf_protect(sensitive_post_parameters()(require_http_methods(methods)(view)))
+
+        @wraps(view)
+        def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            try:
+                response = protected(request, *args, **kwargs)
+            except Refusal as refusal:
+                response = refuse(request, refusal, kwargs.get("name", ""))
+            except SocialGrantsError as error:
+                response = refuse(request, Refusal.from_error(error), kwargs.get("name", ""))
+            return _with_headers(response)
+
+        return csrf_exempt(login_not_required(transaction.non_atomic_requests(answer)))
+
+    return decorate
+
+
+def render_page(
+    request: HttpRequest,
+    template: str,
+    context: dict[str, Any],
+    *,
+    status: int = 200,
+    form_origins: Iterable[str] | None = None,
+) -> HttpResponse:
+    """A page of ours. One that holds a form says in `form_origins` where its form's redirects may lead.
+
+    Such a page sends its origin to our own site: without it the browser posts `Origin: null`, which Django's
+    CSRF check refuses. And its CSP names those origins, as Chromium holds redirects of a form against it.
+    """
+    response = render(request, f"socialgrants/{template}", context, status=status)
+    response.headers["Content-Security-Policy"] = _csp(form_origins or ())
+    if form_origins is not None:
+        response.headers["Referrer-Policy"] = "same-origin"
+    return response
+
+
+def refuse(request: HttpRequest, refusal: Refusal, application: str) -> HttpResponse:
+    """The page for `refusal`, with a reference id that leads to its one record in the log."""
+    reference = secrets.token_hex(4)
+    event = request.resolver_match.url_name if request.resolver_match else ""
+    logger.warning(
+        "%s refused: %s (application %s, reference %s) %s",
+        event,
+        refusal.reason,
+        application or "-",
+        reference,
+        refusal.detail,
+        extra={
+            "event": event,
+            "reason": refusal.reason,
+            "application": application,
+            "reference": reference,
+        },
+    )
+    context = {
+        "refusal": refusal,
+        "reference": reference,
+        "forward_url": _way_forward(request, refusal, application),
+    }
+    response = render_page(request, "refusal.html", context, status=refusal.status)
+    if refusal.retry_after is not None:
+        response.headers["Retry-After"] = str(refusal.retry_after)
+    # It is logged. Django would do so once more, and mail a 5xx to the admins together with the request.
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response
+
+
+def _way_forward(request: HttpRequest, refusal: Refusal, application: str) -> str:
+    if request.user.is_authenticated:
+        return reverse("socialgrants:connections")
+    if application and refusal.reason != "not_found":
+        return reverse("socialgrants:code", args=[application])
+    return settings.LOGIN_URL if str(settings.LOGIN_URL).startswith("/") else "/"
+
+
+def _with_headers(response: HttpResponseBase) -> HttpResponseBase:
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Frame-Options"] = "DENY"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.setdefault("Referrer-Policy", "no-referrer")
+    response.headers.setdefault("Content-Security-Policy", _csp(()))
+    return response
+
+
+def _csp(form_origins: Iterable[str]) -> str:
+    """Nothing but our own origin, and that of static files when they live elsewhere."""
+    own = " ".join(["'self'", *filter(None, [origin(settings.STATIC_URL or "")])])
+    forms = " ".join(["'self'", *form_origins])
+    return (
+        f"default-src {own}; form-action {forms}; base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
+    )
+
+
+def origin(url: str) -> str:
+    """The origin of an absolute URL; "" for any other."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}" if parts.scheme and parts.netloc else ""

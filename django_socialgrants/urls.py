@@ -1,0 +1,13 @@
+"""`path("social/", include("django_socialgrants.urls"))`."""
+
+from django.urls import path
+
+from . import views
+
+app_name = "socialgrants"
+urlpatterns = [
+    path("connections/", views.connections, name="connections"),
+    path("connections/<int:pk>/disconnect/", views.disconnect, name="disconnect"),
+    path("<slug:name>/code/", views.code, name="code"),
+    path("<slug:name>/code/callback/", views.code_callback, name="code_callback"),
+]
