@@ -1,0 +1,102 @@
+"""The two applications which a site logs in with: registered at the sandbox, made known to the site."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from django.db import transaction
+from django.urls import NoReverseMatch, reverse
+
+from django_socialgrants.models import ProviderCredentials
+
+from .models import Application
+from .networks import MAILRU, NETWORKS, OK, Network
+
+
+@dataclass(frozen=True)
+class _Registration:
+    client_id: str
+    scope: str
+
+
+# The ids are fixed, so that loading again finds what it loaded before; secrets are drawn for each database.
+_REGISTRATIONS: Mapping[str, _Registration] = {
+    OK.id: _Registration("512000000000", "VALUABLE_ACCESS GET_EMAIL"),
+    MAILRU.id: _Registration("700000", "stream"),
+}
+
+
+class CredentialsInUse(Exception):
+    """The site has credentials of that name for another application: probably a real one."""
+
+
+def load(origins: Iterable[str]) -> list[Application]:
+    """Register one application per network for a site at these origins, and store its credentials there.
+
+    Loading again changes nothing but the redirect URIs, which are those of the last call, and mends secrets
+    that differ: a scope that somebody changed in the site's credentials stays.
+
+    Raises CredentialsInUse, and then has changed nothing at all.
+    """
+    origins = list(origins)
+    with transaction.atomic():
+        return [_load(network, origins) for network in NETWORKS.values()]
+
+
+def default_origins(sandbox_url: str) -> list[str]:
+    """The origin of the sandbox, and the same under the other name of this machine: visitors type either."""
+    parts = urlsplit(sandbox_url)
+    twins = {"localhost": "127.0.0.1", "127.0.0.1": "localhost"}
+    hosts = [parts.netloc]
+    if parts.hostname in twins:
+        hosts.append(parts.netloc.replace(parts.hostname, twins[parts.hostname]))
+    return [f"{parts.scheme}://{host}" for host in hosts]
+
+
+def _load(network: Network, origins: list[str]) -> Application:
+    registration = _REGISTRATIONS[network.id]
+    name = network.id
+    theirs = ProviderCredentials.objects.filter(name=name).first()
+    if theirs and (theirs.provider, theirs.client_id) != (network.id, registration.client_id):
+        raise CredentialsInUse(name)
+    application, _created = Application.objects.get_or_create(
+        network=network.id,
+        client_id=registration.client_id,
+        defaults={"client_secret": secrets.token_hex(12).upper(), "client_key": _new_client_key(network)},
+    )
+    application.name = "Your site"
+    application.redirect_uris = [f"{origin}{path}" for origin in origins for path in _callback_paths(name)]
+    application.implicit_enabled = True
+    application.save()
+    shared = {"client_secret": application.client_secret, "client_key": application.client_key}
+    ProviderCredentials.objects.update_or_create(
+        name=name,
+        defaults=shared,
+        create_defaults={
+            **shared,
+            "provider": network.id,
+            "client_id": application.client_id,
+            "scope": registration.scope,
+            "implicit_enabled": True,
+        },
+    )
+    return application
+
+
+def _new_client_key(network: Network) -> str:
+    """OK's public keys are recognised by their end."""
+    return f"C{secrets.token_hex(5).upper()}ABABA" if network is OK else secrets.token_hex(16)
+
+
+def _callback_paths(name: str) -> list[str]:
+    """Where the site's flows come back to; a site may have left one out."""
+    paths = []
+    for view in ("socialgrants:code_callback", "socialgrants:implicit_callback"):
+        try:
+            paths.append(reverse(view, args=[name]))
+        except NoReverseMatch:
+            continue
+    return paths

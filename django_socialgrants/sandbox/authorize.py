@@ -1,0 +1,65 @@
+"""The dialog in which a person lets an application in.
+
+It keeps nothing: the request stays in the address, the form adds who answers and what. Unlike the real ones
+it asks every time, so that there is always a choice of person.
+"""
+
+from collections.abc import Callable, Mapping
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
+
+from .authorization_request import AuthorizationRequest, Unacceptable
+from .gate import page
+from .models import Code
+from .networks import Network
+from .pages import error_page, html
+from .people import PEOPLE
+from .tokens import Tokens, grant_implicitly
+
+Fragment = Callable[[Tokens], Mapping[str, str]]
+
+
+@page
+@require_http_methods(["GET", "HEAD", "POST"])
+def authorize(request: HttpRequest, network: Network, fragment: Fragment) -> HttpResponse:
+    """`fragment` says how the network words the answer of the implicit flow."""
+    try:
+        asked = AuthorizationRequest.parse(network, request.GET)
+    except Unacceptable as error:
+        return error_page(request, network, error)
+    if asked.response_type == "token" and not asked.application.implicit_enabled:
+        return HttpResponseRedirect(asked.in_query({"error": "invalid_client"}))
+    if request.method != "POST":
+        return _dialog(request, network, asked)
+    uid, decision = request.POST.get("person", ""), request.POST.get("decision", "")
+    if decision == "deny":
+        return HttpResponseRedirect(_denied(asked))
+    if decision != "allow" or uid not in PEOPLE[network.id]:
+        return error_page(request, network, _("Choose a person, then allow or deny."))
+    return HttpResponseRedirect(_allowed(asked, uid, fragment))
+
+
+def _dialog(request: HttpRequest, network: Network, asked: AuthorizationRequest) -> HttpResponse:
+    context = {
+        "network": network,
+        "application": asked.application,
+        "origin": asked.origin,
+        "permissions": [network.scopes[scope] for scope in asked.scope.split()],
+        "people": PEOPLE[network.id].values(),
+    }
+    return html(request, "authorize", context, form_to=asked.origin)
+
+
+def _allowed(asked: AuthorizationRequest, uid: str, fragment: Fragment) -> str:
+    if asked.response_type == "token":
+        return asked.in_fragment(fragment(grant_implicitly(asked.application, uid, asked.scope)))
+    lifetime = asked.application.rules.code_lifetime
+    code = Code.issue(asked.application, uid, asked.scope, lifetime, redirect_uri=asked.redirect_uri)
+    return asked.in_query({"code": code.value})
+
+
+def _denied(asked: AuthorizationRequest) -> str:
+    answer = {"error": "access_denied"}
+    return asked.in_fragment(answer) if asked.response_type == "token" else asked.in_query(answer)

@@ -1,0 +1,58 @@
+"""manage.py load_sandbox"""
+
+from argparse import ArgumentTypeError
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from django_socialgrants.conf import conf
+from django_socialgrants.sandbox.applications import CredentialsInUse, default_origins, load
+from django_socialgrants.sandbox.networks import NETWORKS
+
+
+class Command(BaseCommand):
+    help = "Registers one application per network in the sandbox and gives the site its credentials."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--origin",
+            action="append",
+            type=_origin,
+            help=(
+                "Where the site is, as its visitors see it, such as http://localhost:8000; may be repeated. "
+                "Default: the host of SOCIALGRANTS_SANDBOX_URL, as localhost and as 127.0.0.1."
+            ),
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        origins = options["origin"]
+        if not origins:
+            if not conf.SANDBOX_URL:
+                raise CommandError("Set SOCIALGRANTS_SANDBOX_URL, or say where the site is with --origin.")
+            origins = default_origins(conf.SANDBOX_URL)
+        try:
+            applications = load(origins)
+        except CredentialsInUse as error:
+            raise CommandError(
+                f'The credentials "{error}" belong to another application, maybe a real one, and were left '
+                "as they are. Rename or delete them to use the sandbox."
+            ) from None
+        for application in applications:
+            title = NETWORKS[application.network].title
+            self.stdout.write(f"{title}: application {application.client_id} may send visitors back to")
+            for redirect_uri in application.redirect_uris:
+                self.stdout.write(f"  {redirect_uri}")
+
+
+def _origin(value: str) -> str:
+    """Scheme, host and port, as in RFC 6454, with or without a final slash."""
+    parts = urlsplit(value)
+    address = value.removesuffix("/")
+    if (
+        parts.scheme not in ("http", "https")
+        or address != f"{parts.scheme}://{parts.netloc}"
+        or not parts.netloc
+    ):
+        raise ArgumentTypeError(f"not an origin like http://localhost:8000: {value}")
+    return address

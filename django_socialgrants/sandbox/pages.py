@@ -1,0 +1,29 @@
+"""HTML answers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from .networks import Network
+
+
+def html(
+    request: HttpRequest, name: str, context: Mapping[str, Any], *, status: int = 200, form_to: str = ""
+) -> HttpResponse:
+    """A page from a template, with a policy that allows our stylesheet and nothing else.
+
+    `form_to` is the origin that a form's answer redirects to: browsers apply `form-action` to it, too.
+    """
+    response = render(request, f"socialgrants_sandbox/{name}.html", context, status=status)
+    response["Content-Security-Policy"] = (
+        "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; "
+        f"form-action 'self' {form_to}".rstrip()
+    )
+    return response
+
+
+def error_page(request: HttpRequest, network: Network, message: object, *, status: int = 400) -> HttpResponse:
+    """The network's own error page: where it does not trust the address, it does not redirect there."""
+    return html(request, "error", {"network": network, "message": message}, status=status)

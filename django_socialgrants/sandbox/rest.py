@@ -1,0 +1,47 @@
+"""What the REST APIs of both networks have in common."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from .models import AccessToken, Application
+
+
+class Fault(Exception):
+    """The network's API refuses a call, with one of its numbers."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call whose signature was right."""
+
+    application: Application
+    params: Mapping[str, str]
+    session: AccessToken | None
+    uid: str
+    """On whose behalf: the owner of the session; "" without one."""
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        return self.session.scopes if self.session else frozenset()
+
+    def listed(self, name: str) -> list[str]:
+        """The values of a comma-separated parameter; none when it is absent."""
+        return [value.strip() for value in self.params.get(name, "").split(",") if value.strip()]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of the API and what it takes to call it."""
+
+    run: Callable[[Call], object]
+    scope: str = ""
+    """The permission that a session must have."""
+    sessionless: bool = False
+    """Whether an application may also call it in its own name."""
+    required: tuple[str, ...] = ()
+    """Parameters without which it can't be called."""

@@ -1,0 +1,100 @@
+"""Shared fixtures."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from django.test import Client
+
+from django_socialgrants.models import ProviderCredentials
+from tests.network import Network, answer, serving
+from tests.providers import FakeMailRu, FakeOK
+
+OK_UID = "561234567890"
+MAILRU_UID = "12900285598278158001"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """With TESTS_MUST_NOT_SKIP=1 a test that skips (no browser, no database) has failed."""
+    report = yield
+    if report.skipped and os.environ.get("TESTS_MUST_NOT_SKIP") == "1" and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped: {report.longrepr}"
+    return report
+
+
+@pytest.fixture
+def network(settings, monkeypatch) -> Iterator[Network]:
+    """Both networks on loopback, in good health: every code is worth a token of the same person."""
+    settings.SOCIALGRANTS_PROVIDERS = ["tests.providers.FakeOK", "tests.providers.FakeMailRu"]
+    with serving() as server:
+        for provider in (FakeOK, FakeMailRu):
+            base = f"{server.url}/{provider.id}"
+            monkeypatch.setattr(provider, "authorization_endpoint", f"{base}/authorize")
+            monkeypatch.setattr(provider, "api_endpoint", f"{base}/api")
+            endpoints = dict.fromkeys(provider.token_endpoints, f"{base}/token")
+            monkeypatch.setattr(provider, "token_endpoints", endpoints)
+        server.on("/ok/token", answer(ok_token()))
+        server.on("/ok/api", answer(ok_profile()))
+        server.on("/mailru/token", answer(mailru_token(), content_type="text/javascript"))
+        server.on("/mailru/api", answer([mailru_profile()], content_type="text/javascript"))
+        yield server
+
+
+def ok_token(**changes: object) -> dict[str, object]:
+    """What OK's token endpoint answers: no user id, and seconds as a string."""
+    return {
+        "access_token": "ok-access-token-1",
+        "refresh_token": "ok-refresh-token-1",
+        "token_type": "session",
+        "expires_in": "1800",
+    } | changes
+
+
+def ok_profile(**changes: object) -> dict[str, object]:
+    return {"uid": OK_UID, "first_name": "Иван", "last_name": "Петров", "name": "Иван Петров"} | changes
+
+
+def mailru_token(**changes: object) -> dict[str, object]:
+    return {
+        "access_token": "mailru-access-token-1",
+        "refresh_token": "mailru-refresh-token-1",
+        "token_type": "bearer",
+        "expires_in": 86400,
+        "x_mailru_vid": MAILRU_UID,
+    } | changes
+
+
+def mailru_profile(**changes: object) -> dict[str, object]:
+    return {"uid": MAILRU_UID, "first_name": "Мария", "last_name": "Иванова", "nick": "maria"} | changes
+
+
+@pytest.fixture
+def ok_app(db) -> ProviderCredentials:
+    return ProviderCredentials.objects.create(
+        name="ok",
+        provider="ok",
+        client_id="512000000000",
+        client_secret="ok-client-secret",
+        client_key="CGEXAMPLEKEYBABABA",
+        scope="VALUABLE_ACCESS GET_EMAIL",
+    )
+
+
+@pytest.fixture
+def mailru_app(db) -> ProviderCredentials:
+    return ProviderCredentials.objects.create(
+        name="mailru",
+        provider="mailru",
+        client_id="423004",
+        client_secret="mailru-secret-key",
+        client_key="mailru-private-key",
+        scope="photos stream",
+    )
+
+
+@pytest.fixture
+def browser_client() -> Client:
+    """A client that is held to CSRF, as a browser is."""
+    return Client(enforce_csrf_checks=True)
