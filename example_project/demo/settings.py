@@ -1,0 +1,85 @@
+"""Settings of the example: everything that differs from site to site comes from the environment or `.env`."""
+
+from pathlib import Path
+
+import environ
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+if (BASE_DIR / ".env").exists():
+    env.read_env(BASE_DIR / ".env")
+
+DEBUG = env.bool("DEBUG", default=True)
+SECRET_KEY = env("SECRET_KEY", default="only-for-the-demo" if DEBUG else environ.Env.NOTSET)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost"])
+DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
+SANDBOX = env.bool("SANDBOX", default=DEBUG)
+
+INSTALLED_APPS = [
+    "demo",
+    "django_socialgrants",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+AUTHENTICATION_BACKENDS = ["django_socialgrants.backends.SocialGrantsBackend"]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+            ]
+        },
+    }
+]
+ROOT_URLCONF = "demo.urls"
+WSGI_APPLICATION = "demo.wsgi.application"
+LOGIN_URL = "home"
+LOGIN_REDIRECT_URL = "me"
+LOGOUT_REDIRECT_URL = "home"
+LANGUAGES = [("en", "English"), ("ru", "Русский")]
+TIME_ZONE = "Europe/Moscow"
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "static"
+
+SOCIALGRANTS_BASE_URL = env("BASE_URL", default=None)
+SOCIALGRANTS_ENCRYPTION_KEYS = env.list("ENCRYPTION_KEYS", default=[])
+
+if SANDBOX:
+    INSTALLED_APPS += ["django_socialgrants.sandbox"]
+    SOCIALGRANTS_PROVIDERS = [
+        "django_socialgrants.sandbox.providers.OK",
+        "django_socialgrants.sandbox.providers.MailRu",
+    ]
+    SOCIALGRANTS_SANDBOX_URL = "http://127.0.0.1:8000/sandbox"
+    SOCIALGRANTS_INSECURE_LOOPBACK = True
+else:
+    SOCIALGRANTS_CREDENTIALS = {
+        name: {
+            "provider": name,
+            "client_id": env(f"{name.upper()}_CLIENT_ID"),
+            "client_secret": env(f"{name.upper()}_CLIENT_SECRET"),
+            "client_key": env(f"{name.upper()}_CLIENT_KEY"),
+            "scope": scope,
+        }
+        for name, scope in [("ok", "VALUABLE_ACCESS"), ("mailru", "")]
+        if env(f"{name.upper()}_CLIENT_ID", default="")
+    }
+
+if not DEBUG:
+    CSRF_COOKIE_SECURE = SESSION_COOKIE_SECURE = SECURE_SSL_REDIRECT = True
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
