@@ -77,8 +77,9 @@ def drawn_tree():
 
 
 def test_the_tree_in_the_docstring_is_the_tree_of_classes():
-    classes = [value for _, value in inspect.getmembers(exceptions, inspect.isclass)]
-    assert drawn_tree() == {item.__name__: item.__bases__[0].__name__ for item in classes}
+    classes = [item for _, item in inspect.getmembers(exceptions, inspect.isclass)]
+    errors = [item for item in classes if item.__module__ == exceptions.__name__]
+    assert drawn_tree() == {error.__name__: error.__bases__[0].__name__ for error in errors}
 
 
 def test_a_service_that_is_out_of_order_is_unavailable_as_well_as_a_refused_call():
@@ -87,7 +88,9 @@ def test_a_service_that_is_out_of_order_is_unavailable_as_well_as_a_refused_call
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
-@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+@pytest.mark.parametrize(
+    "duplicate", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))]
+)
 def test_every_error_comes_through_copying_and_pickling_with_all_it_says(error, duplicate):
     twin = duplicate(error)
     assert type(twin) is type(error)
@@ -99,9 +102,14 @@ def test_every_class_of_the_tree_is_among_the_errors_tested_here():
 
 
 def test_the_status_with_which_a_page_passes_a_failure_on_tells_kinds_of_failure_apart():
-    statuses = {type(error).__name__: error.gateway_status for error in ERRORS if hasattr(error, "gateway_status")}
+    statuses = {
+        type(error).__name__: error.gateway_status for error in ERRORS if hasattr(error, "gateway_status")
+    }
     assert {name for name, status in statuses.items() if status == 504} == {"DeadlineExceeded"}
-    assert {name for name, status in statuses.items() if status == 503} == {"RateLimited", "ServiceUnavailable"}
+    assert {name for name, status in statuses.items() if status == 503} == {
+        "RateLimited",
+        "ServiceUnavailable",
+    }
     assert ProviderUnavailable("no connection").gateway_status == 503
 
 
@@ -191,7 +199,7 @@ def test_redacting_does_not_tear_words_apart_for_secrets_that_are_none():
     assert str(error) == "the answer is no object"
 
 
-@pytest.mark.parametrize("shown", range(4, len(SECRET)))
+@pytest.mark.parametrize("shown", [4, 10, len(SECRET) - 1])
 def test_a_secret_that_the_limit_of_a_text_cuts_in_two_is_masked_too(shown):
     error = OAuthError("invalid_request", "x" * (199 - shown) + SECRET + " is wrong")
     error.redact([SECRET])

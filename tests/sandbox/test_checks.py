@@ -22,6 +22,7 @@ def test_a_development_site_has_nothing_to_complain_about():
     assert found() == []
 
 
+@pytest.mark.django_db
 def test_production_is_an_error(settings):
     settings.DEBUG = False
     assert found() == ["socialgrants_sandbox.E001"]
