@@ -8,6 +8,7 @@ lost can be told from a value that was damaged:
 """
 
 import os
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from functools import lru_cache
@@ -23,7 +24,6 @@ from .conf import conf
 from .exceptions import DecryptionError
 from .oauth.values import Secret
 
-_VERSION = "v1"
 _NONCE_BYTES = 16
 
 
@@ -37,7 +37,7 @@ class Key:
     def encrypt(self, secret: Secret, place: bytes) -> str:
         nonce = os.urandom(_NONCE_BYTES)
         sealed = self._cipher.encrypt(secret.reveal().encode("utf-8"), [place, nonce])
-        return f"{_VERSION}.{self.fingerprint}.{urlsafe_b64encode(nonce + sealed).decode()}"
+        return f"v1.{self.fingerprint}.{urlsafe_b64encode(nonce + sealed).decode()}"
 
     def decrypt(self, sealed: bytes, place: bytes) -> str:
         return self._cipher.decrypt(sealed[_NONCE_BYTES:], [place, sealed[:_NONCE_BYTES]]).decode("utf-8")
@@ -50,10 +50,10 @@ def encrypt(secret: Secret, place: bytes) -> str:
 
 def decrypt(ciphertext: str, place: bytes) -> str:
     """The text of a ciphertext. Raises DecryptionError; nothing is ever taken for plain text."""
-    version, _, rest = ciphertext.partition(".")
-    fingerprint, _, encoded = rest.partition(".")
-    if version != _VERSION or not fingerprint or not encoded:
+    form = re.fullmatch(r"v1\.([0-9a-f]{8})\.(.+)", ciphertext, re.DOTALL)
+    if form is None:
         raise DecryptionError("a stored secret is not encrypted in a form that is known here")
+    fingerprint, encoded = form.groups()
     key = next((key for key in keys() if key.fingerprint == fingerprint), None)
     if key is None:
         raise DecryptionError(
@@ -73,24 +73,24 @@ def decrypt(ciphertext: str, place: bytes) -> str:
 
 def keys() -> tuple[Key, ...]:
     """The site's keys, the one that encrypts first. Raises ImproperlyConfigured for a malformed one."""
-    own = tuple(conf.ENCRYPTION_KEYS)
-    return _own_keys(own) if own else _derived_keys(settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    if not conf.ENCRYPTION_KEYS:
+        return _derived_keys(settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    found = [_own_key(encoded) for encoded in conf.ENCRYPTION_KEYS]
+    usable = tuple(key for key in found if key)
+    if len(usable) < len(found):
+        where = f"SOCIALGRANTS_ENCRYPTION_KEYS[{found.index(None)}]"
+        raise ImproperlyConfigured(f"{where} is not the urlsafe base64 of 32 bytes")
+    return usable
 
 
-@lru_cache(maxsize=8)
-def _own_keys(encoded_keys: tuple[str, ...]) -> tuple[Key, ...]:
-    found = []
-    for number, encoded in enumerate(encoded_keys):
-        try:
-            material = urlsafe_b64decode(encoded)
-        except (ValueError, TypeError):
-            material = b""
-        if len(material) != 32:
-            raise ImproperlyConfigured(
-                f"SOCIALGRANTS_ENCRYPTION_KEYS[{number}] is not the urlsafe base64 of 32 bytes"
-            )
-        found.append(Key(material))
-    return tuple(found)
+@lru_cache(maxsize=64)
+def _own_key(encoded: str) -> Key | None:
+    """The key, or None for a malformed one: an error raised here would show it to whoever reads the frame."""
+    try:
+        material = urlsafe_b64decode(encoded)
+    except (ValueError, TypeError):
+        return None
+    return Key(material) if len(material) == 32 else None
 
 
 @lru_cache(maxsize=8)

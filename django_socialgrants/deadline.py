@@ -68,6 +68,12 @@ class _Response(HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(_Reader(sock), *args, **kwargs)  # type: ignore[arg-type]
 
+    def begin(self) -> None:
+        """Drop what does not parse as headers: urllib3 would log it, and a network may have quoted a secret."""
+        super().begin()
+        self.headers.defects.clear()
+        self.headers.set_payload("")
+
 
 class _WithDeadline(HTTPConnection):
     response_class = _Response
@@ -89,6 +95,13 @@ class _WithDeadline(HTTPConnection):
             else:
                 sock.settimeout(exchange.remaining())  # for the TLS handshake
                 return sock
+
+    def _tunnel(self) -> None:
+        """What a proxy is told to reach the network is not yet said to the network."""
+        try:
+            super()._tunnel()
+        finally:
+            current.get().sent = False
 
     def send(self, data: Any) -> None:
         if self.sock is None:

@@ -30,13 +30,16 @@ from typing import Any
 
 MASK = "***"
 
+_CUT = "…"
+_SHORTEST_SECRET = 4
+
 
 def clean_text(text: object, *, limit: int = 200) -> str:
     """`text` as one printable line of at most `limit` characters; "" for anything but a string."""
     if not isinstance(text, str):
         return ""
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+    return line if len(line) <= limit else line[: limit - len(_CUT)] + _CUT
 
 
 class SocialGrantsError(Exception):
@@ -98,16 +101,15 @@ class ProviderError(SocialGrantsError):
     def redact(self, secrets: Iterable[str]) -> None:
         """Mask `secrets` in every text of this error: networks like to quote what they were sent.
 
-        Only strings of 4 characters and more are looked for: a shorter one is no secret, and its mask
-        would tear words apart.
+        Strings of less than 4 characters are no secrets, and their masks would tear words apart.
         """
-        wanted = sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True)
+        wanted = {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
+        cleaned = {clean_text(secret, limit=len(secret)) for secret in wanted}  # as they stand in our texts
+        wanted |= {secret for secret in cleaned if len(secret) >= _SHORTEST_SECRET}
+        longest_first = sorted(wanted, key=len, reverse=True)
 
         def masked(value: Any) -> Any:
-            if isinstance(value, str):
-                for secret in wanted:
-                    value = value.replace(secret, MASK)
-            return value
+            return _masked(value, longest_first) if isinstance(value, str) else value
 
         self.args = tuple(masked(arg) for arg in self.args)
         self.__dict__.update({name: masked(value) for name, value in self.__dict__.items()})
@@ -197,6 +199,15 @@ class ServiceUnavailable(APIError, ProviderUnavailable):
     gateway_status = 503
     retry_after = None
     sent = True
+
+
+def _masked(text: str, secrets: Iterable[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, MASK)
+        if _CUT in text:  # the limit of clean_text may have cut the secret in two
+            for length in range(len(secret) - 1, _SHORTEST_SECRET - 1, -1):
+                text = text.replace(secret[:length] + _CUT, MASK + _CUT)
+    return text
 
 
 def _restore(cls: type[SocialGrantsError], args: tuple[Any, ...], state: dict[str, Any]) -> SocialGrantsError:

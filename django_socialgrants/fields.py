@@ -16,6 +16,14 @@ else:
     _TextField = models.TextField
 
 
+Place = tuple[str, ...]
+"""Table, column, and what the row is known by: where a ciphertext can be read, and nowhere else."""
+
+
+def _associated_data(place: Place) -> bytes:
+    return json.dumps(place).encode()
+
+
 class Ciphertext(str):
     """A text as the database (or a fixture) holds it."""
 
@@ -30,13 +38,13 @@ class StoredSecret(Secret):
 
     __slots__ = ("ciphertext", "place")
 
-    def __init__(self, ciphertext: str, place: bytes) -> None:
+    def __init__(self, ciphertext: str, place: "Place") -> None:
         self.ciphertext = ciphertext
         self.place = place
 
     def reveal(self) -> str:
         """The clear text. Raises DecryptionError."""
-        return crypto.decrypt(self.ciphertext, self.place)
+        return crypto.decrypt(self.ciphertext, _associated_data(self.place))
 
     def __bool__(self) -> bool:
         return True
@@ -67,19 +75,27 @@ class EncryptedField(_TextField):
         super().contribute_to_class(cls, name, private_only)
         setattr(cls, self.attname, _SecretAttribute(self))
 
-    def place(self, instance: models.Model) -> bytes:
-        """Where `instance` keeps this secret, as the associated data of its encryption."""
-        bindings = [str(getattr(instance, name)) for name in self.bound_to]
-        return json.dumps([self.model._meta.db_table, self.column, *bindings]).encode()
+    def place(self, instance: models.Model) -> Place:
+        """Where `instance` keeps this secret."""
+        return self._column + tuple(str(getattr(instance, name)) for name in self.bound_to)
+
+    @property
+    def _column(self) -> Place:
+        return self.model._meta.db_table, str(self.column)
 
     def seal(self, instance: models.Model, value: str | Secret) -> Secret:
         """`value` encrypted for `instance`: what `QuerySet.update()` of that row takes."""
         secret, place = Secret(value), self.place(instance)
-        return StoredSecret(crypto.encrypt(secret, place), place) if secret else secret
+        return StoredSecret(crypto.encrypt(secret, _associated_data(place)), place) if secret else secret
+
+    def has_moved(self, instance: models.Model) -> bool:
+        """Whether the secret was encrypted for another place than that where `instance` is going to keep it."""
+        secret = getattr(instance, self.attname)
+        return isinstance(secret, StoredSecret) and secret.place != self.place(instance)
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Secret:
         secret: Secret = getattr(model_instance, self.attname)
-        if not isinstance(secret, StoredSecret) or secret.place != self.place(model_instance):
+        if not isinstance(secret, StoredSecret) or self.has_moved(model_instance):
             secret = self.seal(model_instance, secret)
             setattr(model_instance, self.attname, secret)
         return secret
@@ -94,7 +110,7 @@ class EncryptedField(_TextField):
         return value
 
     def get_prep_value(self, value: Any) -> Any:
-        if isinstance(value, StoredSecret):
+        if isinstance(value, StoredSecret) and value.place[:2] == self._column:
             return str(value.ciphertext)
         if value is None or isinstance(value, Ciphertext):
             return value
@@ -127,7 +143,9 @@ class _SecretAttribute:
             return self
         name = self.field.attname
         if name not in instance.__dict__:  # left out by only() or defer()
-            instance.refresh_from_db(fields=[name])
+            # Not refresh_from_db(): what the secret is bound to may have changed in this instance.
+            stored = type(instance)._base_manager.using(instance._state.db).get(pk=instance.pk)
+            instance.__dict__[name] = getattr(stored, name)
         value = instance.__dict__[name]
         if isinstance(value, Ciphertext):
             value = instance.__dict__[name] = StoredSecret(value, self.field.place(instance))
@@ -141,3 +159,24 @@ class _SecretAttribute:
         elif not isinstance(value, Secret):
             value = Secret(value or "")
         instance.__dict__[self.field.attname] = value
+
+
+class SealedModel(models.Model):
+    """A model with encrypted fields: they follow when `save()` changes what they are bound to."""
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, update_fields: Iterable[str] | None = None, **kwargs: Any) -> None:
+        encrypted = [field for field in self._meta.concrete_fields if isinstance(field, EncryptedField)]
+        if update_fields is None:
+            for field in encrypted:
+                getattr(self, field.attname)  # if it was not loaded, it is now, and is saved
+        else:
+            written = {
+                *update_fields,
+                *(f.attname for f in self._meta.concrete_fields if f.name in update_fields),
+            }
+            bound = [field for field in encrypted if written.intersection(field.bound_to)]
+            update_fields = {*update_fields, *(field.name for field in bound if field.has_moved(self))}
+        super().save(*args, update_fields=update_fields, **kwargs)

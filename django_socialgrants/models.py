@@ -11,8 +11,8 @@ from django.utils.translation import gettext_lazy as _
 
 from .conf import conf
 from .exceptions import UnknownCredentials, UnknownProvider
-from .fields import EncryptedField
-from .oauth.provider import Provider
+from .fields import EncryptedField, SealedModel
+from .oauth.provider import Provider, seconds
 from .oauth.values import Credentials, Identity, Token
 from .registry import get_provider, provider_choices, providers
 
@@ -25,13 +25,14 @@ class ProviderCredentialsQuerySet(models.QuerySet["ProviderCredentials"]):
         except self.model.DoesNotExist:
             raise UnknownCredentials(f"no application is named {name!r}") from None
 
-    def usable(self) -> list["ProviderCredentials"]:
-        """All applications whose network is one of SOCIALGRANTS_PROVIDERS, oldest first."""
+    def usable(self, flow: str = "code") -> list["ProviderCredentials"]:
+        """All applications that offer the flow, and whose network is in SOCIALGRANTS_PROVIDERS, oldest first."""
         known = providers()
-        return [application for application in self.order_by("pk") if application.provider in known]
+        applications = self.filter(provider__in=known).order_by("pk")
+        return [application for application in applications if application.offers(flow)]
 
 
-class ProviderCredentials(models.Model):
+class ProviderCredentials(SealedModel):
     """One application that was registered at a network."""
 
     name = models.SlugField(
@@ -61,6 +62,13 @@ class ProviderCredentials(models.Model):
         """The network. Raises UnknownProvider when it is no longer in SOCIALGRANTS_PROVIDERS."""
         return get_provider(self.provider)
 
+    def offers(self, flow: str) -> bool:
+        """Whether this application and its network have a flow, "code" or "implicit"."""
+        provider = self.get_provider()
+        if flow == "implicit":
+            return self.implicit_enabled and "token" in provider.response_types
+        return "code" in provider.response_types and "authorization_code" in provider.token_endpoints
+
     def to_value(self) -> Credentials:
         """The credentials as the pure part of this package knows them."""
         return Credentials(self.client_id, self.client_secret, self.client_key)
@@ -74,7 +82,7 @@ class UserTokenQuerySet(models.QuerySet["UserToken"]):
         return super().bulk_create(objs, *args, **kwargs)
 
 
-class UserToken(models.Model):
+class UserToken(SealedModel):
     """What one user granted to one application: the token of one account at a network."""
 
     class State(models.TextChoices):
@@ -119,9 +127,12 @@ class UserToken(models.Model):
     def __str__(self) -> str:
         return f"{self.credentials_id}:{self.uid}"
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
+    def save(self, *args: Any, update_fields: Iterable[str] | None = None, **kwargs: Any) -> None:
+        before = self.expires_at, self.next_refresh_at
         self.schedule()
-        super().save(*args, **kwargs)
+        if update_fields is not None and before != (self.expires_at, self.next_refresh_at):
+            update_fields = {*update_fields, "expires_at", "next_refresh_at"}
+        super().save(*args, update_fields=update_fields, **kwargs)
 
     def schedule(self) -> None:
         """Fill in when the token expires and when to refresh it, where that is not said and not pointless.
@@ -159,7 +170,8 @@ class UserToken(models.Model):
         does not name is the one that was asked for (RFC 6749, section 5.1).
         """
         provider, now = self.credentials.get_provider(), timezone.now()
-        expires_in = provider.default_expires_in if token.expires_in is None else token.expires_in
+        named = seconds(token.expires_in)
+        expires_in = provider.default_expires_in if named is None else named
         changes: dict[str, Any] = {
             "grant_type": grant_type,
             "access_token": token.access_token,

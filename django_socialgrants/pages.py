@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
+from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
@@ -22,6 +23,9 @@ from .flows.refusal import Refusal
 
 logger = logging.getLogger("django_socialgrants")
 
+MAX_BODY = 8 * 1024
+"""Bytes of a request's body."""
+
 View = Callable[..., HttpResponseBase]
 
 
@@ -34,7 +38,7 @@ def page(*methods: str) -> Callable[[View], View]:
     """
 
     def decorate(view: View) -> View:
-        protected = csrf_protect(sensitive_post_parameters()(require_http_methods(methods)(view)))
+        protected = require_http_methods(methods)(csrf_protect(sensitive_post_parameters()(view)))
 
         @wraps(view)
         def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -44,6 +48,10 @@ def page(*methods: str) -> Callable[[View], View]:
                 response = refuse(request, refusal, kwargs.get("name", ""))
             except SocialGrantsError as error:
                 response = refuse(request, Refusal.from_error(error), kwargs.get("name", ""))
+            except ImproperlyConfigured as error:
+                response = refuse(
+                    request, Refusal("misconfigured", detail=str(error)), kwargs.get("name", "")
+                )
             return _with_headers(response)
 
         return csrf_exempt(login_not_required(transaction.non_atomic_requests(answer)))
@@ -100,6 +108,13 @@ def refuse(request: HttpRequest, refusal: Refusal, application: str) -> HttpResp
     # It is logged. Django would do so once more, and mail a 5xx to the admins together with the request.
     response._has_been_logged = True  # type: ignore[attr-defined]
     return response
+
+
+def _check_size(request: HttpRequest) -> None:
+    """No form of ours is large; Django's CSRF check would read a large one to its end."""
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if not length.isdigit() or int(length) > MAX_BODY:
+        raise Refusal("malformed_callback", detail="the body is too large")
 
 
 def _way_forward(request: HttpRequest, refusal: Refusal, application: str) -> str:

@@ -1,5 +1,6 @@
 """The providers of this site: SOCIALGRANTS_PROVIDERS, loaded when first asked for."""
 
+import re
 from functools import lru_cache
 
 from django.core.exceptions import ImproperlyConfigured
@@ -30,10 +31,13 @@ def load(path: str) -> Provider:
     """The provider at a dotted path; one instance serves all. Raises ImproperlyConfigured."""
     try:
         provider_class = import_string(path)
-    except ImportError as error:
+    except (ImportError, TypeError, ValueError) as error:  # the latter for relative paths
         raise ImproperlyConfigured(f"SOCIALGRANTS_PROVIDERS: {path!r} can't be imported: {error}") from error
     if not (isinstance(provider_class, type) and issubclass(provider_class, Provider)):
         raise ImproperlyConfigured(f"SOCIALGRANTS_PROVIDERS: {path!r} is not a Provider class")
+    named = getattr(provider_class, "id", ""), getattr(provider_class, "title", "")
+    if not all(named) or not re.fullmatch(r"[-a-zA-Z0-9_]{1,32}", named[0]):
+        raise ImproperlyConfigured(f"SOCIALGRANTS_PROVIDERS: {path!r} has no id, a slug, or no title")
     return provider_class()
 
 

@@ -10,16 +10,15 @@ where the secrets are, but raised where none is.
 
 import ipaddress
 import os
-import re
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote_plus, urlencode, urlsplit
 
-from requests import PreparedRequest
+from requests import PreparedRequest, RequestException
 from requests import Response as RequestsResponse
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
@@ -44,8 +43,9 @@ def send(request: Request) -> Response:
     Any status below 500 but redirects and 429 is an answer. Raises ProviderUnavailable (DeadlineExceeded when
     time was up) or MalformedResponse; DecryptionError when a secret in `params` can't be read.
     """
-    _require_secure(request.url)
     prepared = _prepare(request)
+    if isinstance(prepared, Exception):
+        raise prepared
     outcome = _attempt(prepared, Exchange(conf.TIMEOUT))
     if isinstance(outcome, ProviderError):
         outcome.redact(_secrets(request))
@@ -77,16 +77,16 @@ def _parsed(response: Response, parse: Callable[[Response], T]) -> T | ProviderE
         return MalformedResponse(f"the answer made {place} raise {type(error).__name__}")
 
 
-def _require_secure(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme == "https" or (
-        parts.scheme == "http" and conf.INSECURE_LOOPBACK and is_loopback(parts.hostname or "")
-    ):
-        return
-    raise ProviderUnavailable(
-        f"refused to call {parts.scheme}://{parts.hostname}: networks are called over https, or over http on "
-        "loopback with SOCIALGRANTS_INSECURE_LOOPBACK"
-    )
+def is_secure(url: str) -> bool:
+    """Whether `url` is https, or http on this machine where SOCIALGRANTS_INSECURE_LOOPBACK allows it."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    if parts.scheme == "http":
+        return conf.INSECURE_LOOPBACK and is_loopback(host)
+    return parts.scheme == "https" and bool(host)
 
 
 def is_loopback(host: str) -> bool:
@@ -98,22 +98,34 @@ def is_loopback(host: str) -> bool:
 
 
 def _secrets(request: Request) -> list[str]:
-    return [value.reveal() for value in request.params.values() if isinstance(value, Secret)]
+    """The secrets of a request in clear, as they are and as they are written in its body."""
+    secrets = [value.reveal() for value in request.params.values() if isinstance(value, Secret)]
+    return [*secrets, *(quote_plus(secret, errors="replace") for secret in secrets)]
 
 
-def _prepare(request: Request) -> PreparedRequest:
-    prepared = PreparedRequest()
-    if request.method == "POST":
-        prepared.prepare(
-            "POST",
-            request.url,
-            headers={**_HEADERS, "Content-Type": "application/x-www-form-urlencoded"},
-            data=urlencode({name: reveal(value) for name, value in request.params.items()}),
-        )
-    elif _secrets(request):
+def _prepare(request: Request) -> PreparedRequest | ProviderUnavailable | ValueError:
+    """The request as it goes over the wire, or the error to raise: those of `requests` hold what they met."""
+    if request.method != "POST" and _secrets(request):
         raise ValueError(f"a {request.method} would carry a secret in its URL")
-    else:
-        prepared.prepare(request.method, request.url, headers=_HEADERS, params=dict(request.params))
+    prepared = PreparedRequest()
+    revealed = {name: reveal(value) for name, value in request.params.items()}
+    try:
+        if request.method == "POST":
+            headers = {**_HEADERS, "Content-Type": "application/x-www-form-urlencoded"}
+            prepared.prepare("POST", request.url, headers=headers, data=urlencode(revealed))
+        else:
+            prepared.prepare(request.method, request.url, headers=_HEADERS, params=revealed)
+    except RequestException:
+        return ProviderUnavailable("refused to call a malformed URL")
+    except UnicodeError:
+        return ValueError("a parameter is not valid Unicode")
+    if not (
+        is_secure(request.url) and is_secure(prepared.url or "")
+    ):  # two parsers can differ about the host
+        return ProviderUnavailable(
+            f"refused to call {clean_text(request.url)}: networks are called over https, or over http on loopback "
+            "with SOCIALGRANTS_INSECURE_LOOPBACK"
+        )
     return prepared
 
 
@@ -121,8 +133,9 @@ def _attempt(prepared: PreparedRequest, exchange: Exchange) -> Response | Provid
     """The answer, or the error to raise. Nothing is raised here: the frames below hold the body in clear."""
     token = current.set(exchange)
     url = prepared.url or ""
+    host = urlsplit(url).hostname
     try:
-        answer = _adapter().send(
+        answer = _adapter.send(
             prepared,
             stream=True,
             timeout=conf.TIMEOUT,
@@ -131,33 +144,35 @@ def _attempt(prepared: PreparedRequest, exchange: Exchange) -> Response | Provid
         )
         try:
             headers = {name.lower(): value for name, value in answer.headers.items()}
+            if trouble := _trouble(answer.status_code, headers, host):
+                return trouble
             body = _decoded(_read(answer), headers.get("content-encoding", ""))
         finally:
             answer.close()  # gives the connection back if the body was read to its end, else drops it
     except _Unusable as error:
-        return MalformedResponse(f"{urlsplit(url).hostname}: {error}")
+        return MalformedResponse(f"{host}: {error}")
     except Exception as error:
         if exchange.is_over:
-            return DeadlineExceeded(f"{urlsplit(url).hostname}: no answer in time", sent=exchange.sent)
-        text = f"{urlsplit(url).hostname}: {type(error).__name__}: {clean_text(str(error))}"
+            return DeadlineExceeded(f"{host}: no answer in time", sent=exchange.sent)
+        text = f"{host}: {type(error).__name__}: {clean_text(str(error))}"
         return ProviderUnavailable(text, sent=exchange.sent)
     finally:
         current.reset(token)
-    return _judged(Response(answer.status_code, headers, body), urlsplit(url).hostname)
+    return Response(answer.status_code, headers, body)
 
 
-def _judged(response: Response, host: str | None) -> Response | ProviderError:
-    """The response, unless its status says that it is none."""
-    if response.status == 429 or response.status >= 500:
+def _trouble(status: int, headers: Mapping[str, str], host: str | None) -> ProviderError | None:
+    """The error that a status stands for, whatever the body; None for an answer that can be read."""
+    if status == 429 or status >= 500:
         return ProviderUnavailable(
-            f"{host}: HTTP {response.status}",
-            retry_after=_retry_after(response.headers.get("retry-after", "")),
+            f"{host}: HTTP {status}",
+            retry_after=_retry_after(headers.get("retry-after", "")),
             sent=True,
-            gateway_status=503 if response.status in (429, 503) else 502,
+            gateway_status=503 if status in (429, 503) else 502,
         )
-    if not 200 <= response.status < 300 and response.status < 400:
-        return MalformedResponse(f"{host}: HTTP {response.status}, and redirects are not followed")
-    return response
+    if not 200 <= status < 300 and status < 400:
+        return MalformedResponse(f"{host}: HTTP {status}, and redirects are not followed")
+    return None
 
 
 class _Unusable(Exception):
@@ -193,13 +208,13 @@ def _decoded(body: bytes, encoding: str) -> bytes:
 
 def _retry_after(value: str) -> int | None:
     """Retry-After (RFC 9110, 10.2.3) in seconds between 1 and 3600; None when absent or malformed."""
-    if re.fullmatch(r"[0-9]{1,9}", value):
-        seconds = int(value)
-    else:
-        try:
+    try:
+        if value.isascii() and value.isdigit():
+            seconds = int(value[-400:])
+        else:
             seconds = int(parsedate_to_datetime(value).timestamp() - time.time())
-        except (ValueError, OverflowError):
-            return None
+    except (ValueError, OverflowError, OSError):
+        return None
     return min(max(seconds, 1), 3600)
 
 
@@ -214,13 +229,15 @@ class _Adapter(HTTPAdapter):
         return manager
 
 
-@lru_cache(maxsize=1)
-def _adapter() -> HTTPAdapter:
+def _open_pool() -> None:
     """The pool of `requests`, without the session around it, which would keep cookies and follow redirects."""
-    return _Adapter(pool_connections=16, pool_maxsize=64)
+    global _adapter
+    _adapter = _Adapter(pool_connections=16, pool_maxsize=64)
 
 
-os.register_at_fork(after_in_child=_adapter.cache_clear)  # a socket must not be shared with the parent
+_adapter: HTTPAdapter
+_open_pool()
+os.register_at_fork(after_in_child=_open_pool)  # a socket must not be shared with the parent
 
 
 def _verify() -> str | bool:

@@ -1,79 +1,74 @@
 """The views: they read a request, call a flow, and answer. What is decided is decided in `flows`."""
 
-import re
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.db import transaction
 from django.db.models import F
-from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, QueryDict
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, JsonResponse
 from django.shortcuts import resolve_url
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
+from .callback import authorization_code, fragment, refuse_token, session_was_withheld, take_body, take_query
 from .conf import conf
-from .exceptions import UnsupportedGrant, clean_text
+from .exceptions import UnsupportedGrant
 from .flows import login, state
 from .flows.refusal import Refusal
 from .models import ProviderCredentials, UserToken
-from .oauth.grants import AuthorizationCodeGrant
+from .oauth.grants import AuthorizationCodeGrant, ImplicitGrant
 from .oauth.pkce import code_challenge
 from .pages import origin, page, render_page
-from .transport import is_loopback
+from .transport import is_secure
 
-_MAX_QUERY = 8 * 1024
 _MAX_NEXT = 2 * 1024
-_CODE = re.compile(r"[\x21-\x7e]{1,2048}")  # RFC 6749, appendix A.11, without the space
-_TOKEN_NAMES = ("access_token", "refresh_token", "session_key", "session_secret_key")
-_SINGLE = ("code", "state", "error")
+_RESPONSE_TYPES = {"code": "code", "implicit": "token"}
 
 
 @page("GET", "POST")
 def code(request: HttpRequest, name: str) -> HttpResponseBase:
-    """Start the authorization code grant (RFC 6749, section 4.1): a page with one button, which posts here."""
-    credentials = _application(name, "authorization_code")
-    provider = credentials.get_provider()
-    if request.method == "GET":
-        context = {"credentials": credentials, "provider": provider, "next": request.GET.get("next", "")}
-        return render_page(
-            request, "start.html", context, form_origins=[origin(provider.authorization_endpoint)]
-        )
-    redirect_uri = _redirect_uri(request, "code_callback", name)
-    issued = state.issue(
-        request, credentials, flow="code", redirect_uri=redirect_uri, next_url=_next_url(request)
-    )
-    return HttpResponseRedirect(
-        provider.authorization_url(
-            credentials.to_value(),
-            response_type="code",
-            redirect_uri=redirect_uri,
-            state=issued,
-            scope=credentials.scope,
-            code_challenge=code_challenge(state.code_verifier(issued)) if provider.pkce else "",
-        )
-    )
+    """Start the authorization code grant (RFC 6749, section 4.1)."""
+    return _start(request, _application(name, "code"), "code")
+
+
+@page("GET", "POST")
+def implicit(request: HttpRequest, name: str) -> HttpResponseBase:
+    """Start the implicit grant (RFC 6749, section 4.2)."""
+    return _start(request, _application(name, "implicit"), "implicit")
 
 
 @page("GET")
 def code_callback(request: HttpRequest, name: str) -> HttpResponseBase:
     """Finish the authorization code grant (RFC 6749, sections 4.1.2 and 4.1.2.1)."""
-    query = _take_query(request)
-    credentials = _application(name, "authorization_code")
-    if _session_was_withheld(request, query):
-        again = {**query.dict(), "bounced": "1"}
-        return render_page(request, "bounce.html", {"target": f"?{urlencode(again)}"})
-    if len(query.getlist("state")) != 1:
-        raise Refusal("malformed_callback")
-    returned = query.getlist("state")[0]
-    attempt = state.accept(request, returned, credentials, flow="code")
-    provider = credentials.get_provider()
-    grant = AuthorizationCodeGrant(
-        code=_code(query),
-        redirect_uri=attempt.redirect_uri,
-        code_verifier=state.code_verifier(returned) if provider.pkce else "",
-    )
+    query = take_query(request)
+    credentials = _application(name, "code")
+    if not query:  # OK may put an error into the fragment
+        return _fragment_page(request, name, "code")
+    if session_was_withheld(request, query):
+        refuse_token(query)
+        return render_page(request, "bounce.html", {"target": f"?{query.with_mark('bounced')}"})
+    states = query.states()
+    attempt = state.accept(request, states, credentials, flow="code")
+    verifier = state.code_verifier(states[0]) if credentials.get_provider().pkce else ""
+    grant = AuthorizationCodeGrant(authorization_code(query), attempt.redirect_uri, verifier)
     login.finish(request, attempt, credentials, grant)
+    return HttpResponseRedirect(attempt.next_url)
+
+
+@page("GET", "POST")
+def implicit_callback(request: HttpRequest, name: str) -> HttpResponseBase:
+    """Finish the implicit grant (RFC 6749, section 4.2.2): a page whose script posts the fragment back here."""
+    if request.method == "GET":
+        refuse_token(take_query(request))
+        _application(name, "implicit")
+        return _fragment_page(request, name, "implicit")
+    form = take_body(request)
+    credentials = _application(name, "implicit")
+    attempt = state.accept(request, form.states(), credentials, flow="implicit")
+    login.finish(request, attempt, credentials, ImplicitGrant.from_fragment(fragment(form)))
+    if request.get_preferred_type(["text/html", "application/json"]) == "application/json":
+        return JsonResponse({"location": attempt.next_url})  # a script can't read where a redirect leads
     return HttpResponseRedirect(attempt.next_url)
 
 
@@ -106,13 +101,44 @@ def disconnect(request: HttpRequest, pk: int) -> HttpResponseBase:
     return HttpResponseRedirect(reverse("socialgrants:connections"))
 
 
-def _application(name: str, grant_type: str) -> ProviderCredentials:
-    """The application of that name, if its network offers the grant. Raises SocialGrantsError: 404."""
+def _application(name: str, flow: str) -> ProviderCredentials:
+    """The application of that name, if it and its network offer the flow. Raises SocialGrantsError: 404."""
     credentials = ProviderCredentials.objects.named(name)
-    provider = credentials.get_provider()
-    if grant_type not in provider.token_endpoints:
-        raise UnsupportedGrant(f"{provider.title} does not support the {grant_type} grant")
+    if not credentials.offers(flow):
+        raise UnsupportedGrant(f"{name!r} does not offer the {flow} flow")
     return credentials
+
+
+def _start(request: HttpRequest, credentials: ProviderCredentials, flow: str) -> HttpResponseBase:
+    """A page with one button, which posts here; then off to the network, with a new state."""
+    provider = credentials.get_provider()
+    if request.method == "GET":
+        context = {"credentials": credentials, "provider": provider, "flow": flow}
+        context["next"] = request.GET.get("next", "")
+        return render_page(
+            request, "start.html", context, form_origins=[origin(provider.authorization_endpoint)]
+        )
+    redirect_uri = _redirect_uri(request, f"{flow}_callback", credentials.name)
+    issued = state.issue(
+        request, credentials, flow=flow, redirect_uri=redirect_uri, next_url=_next_url(request)
+    )
+    pkce = provider.pkce and flow == "code"
+    return HttpResponseRedirect(
+        provider.authorization_url(
+            credentials.to_value(),
+            response_type=_RESPONSE_TYPES[flow],
+            redirect_uri=redirect_uri,
+            state=issued.reveal(),
+            scope=credentials.scope,
+            code_challenge=code_challenge(state.code_verifier(issued).reveal()) if pkce else "",
+        )
+    )
+
+
+def _fragment_page(request: HttpRequest, name: str, flow: str) -> HttpResponseBase:
+    """The page whose script reads what no server is sent."""
+    context = {"flow": flow, "forward_url": reverse(f"socialgrants:{flow}", args=[name])}
+    return render_page(request, "fragment.html", context)
 
 
 def _redirect_uri(request: HttpRequest, view: str, name: str) -> str:
@@ -120,11 +146,9 @@ def _redirect_uri(request: HttpRequest, view: str, name: str) -> str:
     path = reverse(f"socialgrants:{view}", args=[name])
     if conf.BASE_URL is None:
         return request.build_absolute_uri(path)
-    parts = urlsplit(conf.BASE_URL)
-    secure = parts.scheme == "https" or (conf.INSECURE_LOOPBACK and is_loopback(parts.hostname or ""))
-    if not secure or not parts.hostname:
+    if not is_secure(conf.BASE_URL):
         raise Refusal("misconfigured", detail="SOCIALGRANTS_BASE_URL is not an https:// origin")
-    return f"{parts.scheme}://{parts.netloc}{path}"
+    return f"{origin(conf.BASE_URL)}{path}"
 
 
 def _next_url(request: HttpRequest) -> str:
@@ -136,38 +160,3 @@ def _next_url(request: HttpRequest) -> str:
         return wanted
     connecting = request.user.is_authenticated
     return reverse("socialgrants:connections") if connecting else resolve_url(settings.LOGIN_REDIRECT_URL)
-
-
-def _take_query(request: HttpRequest) -> QueryDict:
-    """The query, taken off the request: codes and states are nothing for debug pages, error mails and logs."""
-    oversized = len(request.META.get("QUERY_STRING", "")) > _MAX_QUERY
-    query = request.GET
-    request.GET = QueryDict()
-    request.META["QUERY_STRING"] = ""
-    if oversized:
-        raise Refusal("malformed_callback")
-    return query
-
-
-def _session_was_withheld(request: HttpRequest, query: QueryDict) -> bool:
-    """Whether the browser kept a session cookie with SameSite=Strict back, as it came from another site.
-
-    A page of our own that leads here once more makes the same request come from this site.
-    """
-    strict = (settings.SESSION_COOKIE_SAMESITE or "").lower() == "strict"
-    return strict and settings.SESSION_COOKIE_NAME not in request.COOKIES and "bounced" not in query
-
-
-def _code(query: QueryDict) -> str:
-    """The code in a callback's query; everything else there is refused, what nobody asked for is ignored."""
-    doubled = any(len(query.getlist(name)) > 1 for name in _SINGLE)
-    unwelcome = any(name in query for name in _TOKEN_NAMES) or any("\0" in value for value in query.values())
-    if doubled or unwelcome or ("code" in query) == ("error" in query):
-        raise Refusal("malformed_callback")
-    if error := query.get("error"):
-        cancelled = error == "access_denied"
-        raise Refusal("cancelled" if cancelled else "authorization_error", detail=clean_text(error, limit=50))
-    code = query.get("code", "")
-    if not _CODE.fullmatch(code):
-        raise Refusal("malformed_callback")
-    return code

@@ -4,7 +4,8 @@ The order is always the same, whatever the grant: nothing that a browser brought
 answer to a call that we make ourselves and sign with our application's secret.
 """
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 
 from django.contrib.auth import authenticate, login
 from django.contrib.auth.models import User
@@ -14,15 +15,25 @@ from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from django_socialgrants.conf import conf
-from django_socialgrants.exceptions import IdentityTaken, InvalidClient, MalformedResponse
+from django_socialgrants.exceptions import (
+    IdentityTaken,
+    InvalidClient,
+    InvalidGrant,
+    MalformedResponse,
+    ProviderError,
+    SessionExpired,
+    UnsupportedGrant,
+)
 from django_socialgrants.models import ProviderCredentials, UserToken
-from django_socialgrants.oauth.grants import Grant
+from django_socialgrants.oauth.grants import Grant, ImplicitGrant, RefreshTokenGrant
 from django_socialgrants.oauth.values import Identity, Response, Token
 from django_socialgrants.transport import exchange
 
 from . import state
 from .call import call
 from .refusal import Refusal
+
+logger = logging.getLogger("django_socialgrants")
 
 _LINK_ATTEMPTS = 5
 
@@ -44,8 +55,11 @@ def finish(
 
     Raises Refusal or SocialGrantsError; then nobody was logged in and nothing was stored.
     """
-    token = redeem(credentials, grant)
-    granted = Granted(credentials, token, identify(credentials, token), grant.grant_type)
+    if isinstance(grant, ImplicitGrant):
+        granted = prove(credentials, grant)
+    else:
+        token = redeem(credentials, grant)
+        granted = Granted(credentials, token, identify(credentials, token), grant.grant_type)
     if not request.user.is_authenticated:
         _log_in(request, granted)
     elif attempt.login and not _belongs_to(granted, request.user):
@@ -70,11 +84,46 @@ def redeem(credentials: ProviderCredentials, grant: Grant) -> Token:
     return exchange(provider.token_request(value, grant), parse)
 
 
+def prove(credentials: ProviderCredentials, grant: ImplicitGrant) -> Granted:
+    """Whose token a browser brought, and what of the rest of its fragment can be believed.
+
+    The token has to answer a call signed with our secret: one that was made for another application does not.
+    A refresh token counts only if refreshing with it gives a token of the same user; that one is then kept.
+    Raises Refusal, ProviderError.
+    """
+    provider = credentials.get_provider()
+    try:
+        token = provider.parse_token(grant.params())
+    except ProviderError as error:
+        raise Refusal("malformed_callback", detail=type(error).__name__) from None
+    try:
+        identity = identify(credentials, token)
+    except SessionExpired:
+        raise InvalidGrant("invalid_grant", "the token is none of this application") from None
+    refreshed = _refreshed(credentials, token, identity) if token.refresh_token else None
+    return Granted(credentials, refreshed or replace(token, refresh_token=""), identity, grant.grant_type)
+
+
+def _refreshed(credentials: ProviderCredentials, token: Token, identity: Identity) -> Token | None:
+    """What a fragment's refresh token is worth, if it is worth a token of the same user."""
+    try:
+        refreshed = redeem(credentials, RefreshTokenGrant(token.refresh_token))
+        if identify(credentials, refreshed).uid != identity.uid:
+            return None
+    except (ProviderError, UnsupportedGrant) as error:
+        logger.info("a refresh token from a fragment is not kept: %s", type(error).__name__)
+        return None
+    kept = refreshed.refresh_token or token.refresh_token
+    return replace(refreshed, refresh_token=kept, scope=refreshed.scope or token.scope)
+
+
 def identify(credentials: ProviderCredentials, token: Token) -> Identity:
     """Whose token it is, by a call signed with the application's own secret. Raises ProviderError."""
     provider = credentials.get_provider()
     method, params = provider.identity_call()
     identity: Identity = call(credentials, token, method, params, parse=provider.parse_identity)
+    if identity.uid != provider.parse_uid(identity.uid):  # a network's own parser may have forgotten to look
+        raise MalformedResponse(f"{provider.title}: the user id is no string")
     if token.uid and token.uid != identity.uid:
         raise MalformedResponse(f"{provider.title}: token and profile name different users")
     return identity

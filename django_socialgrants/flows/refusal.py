@@ -3,6 +3,7 @@
 Visitors read one fixed sentence and a reference id; everything else goes to the log.
 """
 
+from django.core.exceptions import ImproperlyConfigured, SuspiciousOperation
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -11,7 +12,6 @@ from django_socialgrants.exceptions import (
     IdentityTaken,
     InvalidGrant,
     ProviderError,
-    SocialGrantsError,
 )
 
 _START_AGAIN = _("This login is no longer valid. Please start again.")
@@ -57,15 +57,21 @@ class Refusal(Exception):
         self.status, self.sentence = REASONS[reason]
 
     @classmethod
-    def from_error(cls, error: SocialGrantsError) -> "Refusal":
-        """The refusal that an error of a flow amounts to."""
+    def from_error(cls, error: Exception) -> "Refusal":
+        """The refusal that an error of a flow, of the settings or of a request amounts to."""
+        if isinstance(error, Refusal):
+            return error
         detail = f"{type(error).__name__}: {error}"
         if isinstance(error, IdentityTaken):
             return cls("identity_taken")
         if isinstance(error, InvalidGrant):
             return cls("invalid_grant", detail=detail)
         if isinstance(error, ProviderError):
-            reason = {502: "bad_answer", 503: "unavailable", 504: "deadline"}[error.gateway_status]
+            reason = {503: "unavailable", 504: "deadline"}.get(error.gateway_status, "bad_answer")
             retry_after = getattr(error, "retry_after", None) or 30
             return cls(reason, detail=detail, retry_after=retry_after if reason == "unavailable" else None)
-        return cls("misconfigured" if isinstance(error, DecryptionError) else "not_found", detail=detail)
+        if isinstance(error, SuspiciousOperation):  # a body that Django does not read
+            return cls("malformed_callback", detail=type(error).__name__)
+        if isinstance(error, (DecryptionError, ImproperlyConfigured)):
+            return cls("misconfigured", detail=detail)
+        return cls("not_found", detail=detail)

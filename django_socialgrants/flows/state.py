@@ -20,6 +20,7 @@ from django.utils.crypto import salted_hmac
 from django_socialgrants.conf import conf
 from django_socialgrants.models import ProviderCredentials, UsedState
 from django_socialgrants.oauth.pkce import base64url
+from django_socialgrants.oauth.values import Secret
 
 from .refusal import Refusal
 
@@ -49,7 +50,7 @@ class Attempt:
 
 def issue(
     request: HttpRequest, credentials: ProviderCredentials, *, flow: str, redirect_uri: str, next_url: str
-) -> str:
+) -> Secret:
     """A new state of 256 random bits for what the arguments say."""
     _forget_used()
     user = _user_pk(request)
@@ -63,24 +64,31 @@ def issue(
         next_url=next_url,
         issued_at=time.time(),
     )
-    state = secrets.token_urlsafe(32)
+    state = Secret(secrets.token_urlsafe(32))
     pending = {**_pending(request), _digest(state): asdict(attempt)}
     request.session[_SESSION_KEY] = dict(list(pending.items())[-MAX_PENDING:])
     return state
 
 
-def accept(request: HttpRequest, state: str, credentials: ProviderCredentials, *, flow: str) -> Attempt:
-    """What `state` belongs to; from now on it is used. Raises Refusal.
+def accept(
+    request: HttpRequest, states: list[Secret], credentials: ProviderCredentials, *, flow: str
+) -> Attempt:
+    """What the one state in `states` belongs to; from now on it is used. Raises Refusal.
 
-    A state that this session does not know costs no write: nobody can burn another's.
+    Any state of this session that is among them is used up, too. One that the session does not know costs no
+    write: nobody can burn another's.
     """
-    digest = _digest(state)
     pending = _pending(request)
-    if digest not in pending:
+    own = {digest: pending.pop(digest) for digest in map(_digest, states) if digest in pending}
+    if own:
+        request.session[_SESSION_KEY] = pending
+    for digest in own:
+        _claim(digest)
+    if len(states) != 1:
+        raise Refusal("malformed_callback")
+    if not own:
         raise Refusal("unknown_state")
-    attempt = Attempt(**pending.pop(digest))
-    request.session[_SESSION_KEY] = pending
-    _claim(digest)
+    attempt = Attempt(**own.popitem()[1])
     if not -_CLOCK_SKEW <= time.time() - attempt.issued_at <= conf.STATE_AGE:
         raise Refusal("stale_state")
     meant = (attempt.application, attempt.provider, attempt.flow)
@@ -105,9 +113,11 @@ def adopt(request: HttpRequest) -> None:
         request.session[_SESSION_KEY] = pending
 
 
-def code_verifier(state: str) -> str:
+def code_verifier(state: Secret) -> Secret:
     """The PKCE code verifier (RFC 7636, 4.1) that goes with `state`: derived, so that it need not be stored."""
-    return base64url(salted_hmac("django_socialgrants.pkce", state, algorithm="sha256").digest())
+    return Secret(
+        base64url(salted_hmac("django_socialgrants.pkce", state.reveal(), algorithm="sha256").digest())
+    )
 
 
 def _pending(request: HttpRequest) -> dict[str, Any]:
@@ -118,8 +128,8 @@ def _user_pk(request: HttpRequest) -> str | None:
     return str(request.user.pk) if request.user.is_authenticated else None
 
 
-def _digest(state: str) -> str:
-    return sha256(state.encode("utf-8", "replace")).hexdigest()
+def _digest(state: Secret) -> str:
+    return sha256(state.reveal().encode("utf-8", "replace")).hexdigest()
 
 
 def _claim(digest: str) -> None:

@@ -143,15 +143,24 @@ class Provider:
             expires_in=seconds(data.get("expires_in")),
             uid="" if uid in (None, "") else self.parse_uid(uid),
             session_secret=text_or_empty("session_secret"),
-            scope=" ".join(re.split(r"[;,\s]+", text_or_empty("scope").strip())),
+            scope=" ".join(filter(None, re.split(r"[;,\s]", text_or_empty("scope")))),
             token_type=text_or_empty("token_type"),
         )
 
     def error_in(self, data: Any) -> ProviderError | None:
-        """The error that an answer of any endpoint holds (RFC 6749, section 5.2), or None."""
-        error = data.get("error") if isinstance(data, Mapping) else None
-        if error is None or error == "":
+        """The error that an answer of any endpoint holds, whatever its HTTP status, or None.
+
+        Known are that of RFC 6749, section 5.2, and those of REST APIs: {"error_code": 104, "error_msg": ...},
+        alone or as value of "error".
+        """
+        if not isinstance(data, Mapping):
             return None
+        error = data.get("error")
+        if isinstance(error, Mapping):
+            return self.api_error(error.get("error_code"), error.get("error_msg"))
+        if error is None or error == "":
+            code = data.get("error_code")
+            return None if code is None else self.api_error(code, data.get("error_msg"))
         if not isinstance(error, str):
             return MalformedResponse(f"{self.title}: an error that is no string")
         kinds = {"invalid_client": InvalidClient, "unauthorized_client": InvalidClient}

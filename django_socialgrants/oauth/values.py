@@ -59,7 +59,9 @@ class Secret:
     def __deepcopy__(self, memo: dict[int, Any]) -> "Secret":
         return self
 
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
+    def __reduce_ex__(self, protocol: object) -> Any:
+        if not self:
+            return Secret, ()
         raise TypeError("a Secret is not pickled: pass the primary key of its row, or reveal() it on purpose")
 
 
@@ -152,6 +154,9 @@ class Response:
     status: int
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a Response is not pickled: its body may hold tokens")
 
     def json(self) -> Any:
         """The body as strict JSON (RFC 8259), whatever the content type says.

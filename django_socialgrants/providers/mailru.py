@@ -33,13 +33,6 @@ class MailRu(Provider):
         exceptions.ServiceUnavailable: (1,),
     }
 
-    def error_in(self, data: Any) -> exceptions.ProviderError | None:
-        """Errors of the REST API are nested: {"error": {"error_code": 102, "error_msg": "..."}}."""
-        error = data.get("error") if isinstance(data, Mapping) else None
-        if isinstance(error, Mapping):
-            return self.api_error(error.get("error_code"), error.get("error_msg"))
-        return super().error_in(data)
-
     def api_request(
         self, credentials: Credentials, token: Token, method: str, params: Mapping[str, Any], circuit: Circuit
     ) -> Request:

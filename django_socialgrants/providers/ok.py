@@ -61,12 +61,6 @@ class OK(Provider):
         } | {"verification_supported": "1", "verification_supported_v": "1"}
         return Request("POST", self.token_endpoints["password"], params)
 
-    def error_in(self, data: Any) -> exceptions.ProviderError | None:
-        """Errors of the REST API are flat: {"error_code": 104, "error_msg": "PARAM_SIGNATURE : ..."}."""
-        if isinstance(data, Mapping) and data.get("error_code") is not None:
-            return self.api_error(data["error_code"], data.get("error_msg"))
-        return super().error_in(data)
-
     def api_request(
         self, credentials: Credentials, token: Token, method: str, params: Mapping[str, Any], circuit: Circuit
     ) -> Request:

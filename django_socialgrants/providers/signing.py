@@ -9,7 +9,6 @@ import json
 import math
 import re
 from collections.abc import Collection, Mapping
-from datetime import date, time
 from decimal import Decimal
 from hashlib import md5
 from typing import Any
@@ -21,7 +20,7 @@ RESERVED = frozenset(
 )
 """Names that only the signing code may use, in any case."""
 
-_FORMLESS = (bytes, bytearray, date, time, Mapping, list, tuple, set, frozenset)
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def encode_params(params: Mapping[str, Any], *, booleans: tuple[str, str]) -> dict[str, str | Secret]:
@@ -36,9 +35,12 @@ def encode_params(params: Mapping[str, Any], *, booleans: tuple[str, str]) -> di
             raise ValueError(f"a parameter's name must be a string: {name!r}")
         if name.lower() in RESERVED:
             raise ValueError(f"the parameter {name!r} is reserved: it is filled in by the signature")
-        _utf8(name, name)
-        if value is not None:
-            encoded[name] = value if isinstance(value, Secret) else _encode(name, value, booleans)
+        _unicode(name, name)
+        if isinstance(value, Secret):
+            _unicode(name, value.reveal())
+            encoded[name] = value
+        elif value is not None:
+            encoded[name] = _encode(name, value, booleans)
     return encoded
 
 
@@ -70,30 +72,31 @@ def signature(
 def _encode(name: str, value: Any, booleans: tuple[str, str]) -> str:
     if isinstance(value, (list, tuple)):
         return ",".join(_encode_scalar(name, item, booleans) for item in value)
-    if isinstance(value, Mapping):
-        return _utf8(name, json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+    if isinstance(value, dict):
+        try:
+            text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        except (TypeError, ValueError, RecursionError):
+            raise ValueError(f"the parameter {name!r} holds something that JSON does not know") from None
+        return _unicode(name, text)
     return _encode_scalar(name, value, booleans)
 
 
 def _encode_scalar(name: str, value: Any, booleans: tuple[str, str]) -> str:
+    if isinstance(value, str):
+        return _unicode(name, str.__str__(value))  # of a StrEnum its value
     if isinstance(value, bool):
         return booleans[value]
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"the parameter {name!r} is not a finite number")
-    if value is None or isinstance(
-        value, (bytes, bytearray, date, time, Mapping, list, tuple, set, frozenset)
-    ):
-        raise ValueError(f"the parameter {name!r} holds a {type(value).__name__}: make it a string first")
     if isinstance(value, int):
-        return str(int(value))  # an IntEnum too
-    if isinstance(value, (float, Decimal)):
+        return str(int(value))  # of an IntEnum too
+    if isinstance(value, (float, Decimal)) and math.isfinite(value):
         return str(value)
-    return _utf8(name, str.__str__(value) if isinstance(value, str) else str(value))
+    raise ValueError(
+        f"the parameter {name!r} holds a {type(value).__name__} that has no form: make it a string"
+    )
 
 
-def _utf8(name: str, text: str) -> str:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise ValueError(f"the parameter {name!r} is not valid Unicode") from None
+def _unicode(name: str, text: str) -> str:
+    """`text` itself, if UTF-8 can say it. (The error of `encode()` would carry the text along.)"""
+    if _SURROGATES.search(text):
+        raise ValueError(f"the parameter {ascii(name)} is not valid Unicode")
     return text

@@ -8,7 +8,7 @@ from django.template.context import RequestContext
 from django.urls import reverse
 from django.utils.translation import gettext
 
-from django_socialgrants.exceptions import SocialGrantsError
+from django_socialgrants.exceptions import SocialGrantsError, UnsupportedGrant
 from django_socialgrants.models import ProviderCredentials
 
 logger = logging.getLogger("django_socialgrants")
@@ -26,6 +26,8 @@ def login_button(
     """
     try:
         credentials = ProviderCredentials.objects.named(name)
+        if not credentials.offers(flow):
+            raise UnsupportedGrant(f"{name!r} does not offer the {flow} flow")
         return _button(context, credentials, next, flow, label)
     except SocialGrantsError as error:
         logger.warning("no login button: %s", error)
@@ -34,21 +36,21 @@ def login_button(
 
 @register.inclusion_tag("socialgrants/login_buttons.html", takes_context=True)
 def login_buttons(context: RequestContext, next: str = "", flow: str = "code") -> dict[str, Any]:
-    """A button for every configured application."""
-    applications = ProviderCredentials.objects.usable()
+    """A button for every application that offers the flow."""
+    applications = ProviderCredentials.objects.usable(flow)
     return {"buttons": [_button(context, application, next, flow) for application in applications]}
 
 
 @register.inclusion_tag("socialgrants/login_button.html", takes_context=True)
 def application_button(
-    context: RequestContext, credentials: ProviderCredentials, next: str = ""
+    context: RequestContext, credentials: ProviderCredentials, next: str = "", flow: str = "code"
 ) -> dict[str, Any]:
     """The button of credentials that are at hand, as our own pages have them."""
-    return _button(context, credentials, next)
+    return _button(context, credentials, next, flow)
 
 
 def _button(
-    context: RequestContext, credentials: ProviderCredentials, next: str, flow: str = "code", label: str = ""
+    context: RequestContext, credentials: ProviderCredentials, next: str, flow: str, label: str = ""
 ) -> dict[str, Any]:
     provider = credentials.get_provider()
     connecting = getattr(context.get("user"), "is_authenticated", False)
