@@ -141,27 +141,29 @@ class UserToken(SealedModel):
         """
         if self.state != self.State.ACTIVE or not self.is_refreshable():
             return
-        if self.expires_at is None:
-            provider = self.credentials.get_provider()
+        if self.expires_at is None and (provider := self._known_provider()):
             self.expires_at = timezone.now() + timedelta(seconds=provider.default_expires_in)
-        if self.next_refresh_at is None:
+        if self.next_refresh_at is None and self.expires_at is not None:
             self.next_refresh_at = self.expires_at - timedelta(seconds=conf.REFRESH_BEFORE)
 
     @property
     def network(self) -> str:
         """What people call the network, or the application's name if the network is no longer known."""
-        try:
-            return self.credentials.get_provider().title
-        except UnknownProvider:
-            return self.credentials.name
+        provider = self._known_provider()
+        return provider.title if provider else self.credentials.name
 
     def is_refreshable(self) -> bool:
         """Whether anything can prolong this token without its user."""
-        if self.refresh_token:
-            return True
-        return (
-            bool(self.scope) and self.credentials.get_provider().keep_alive_call(self.to_value()) is not None
-        )
+        if self.refresh_token or not self.scope:
+            return bool(self.refresh_token)
+        provider = self._known_provider()
+        return provider is not None and provider.keep_alive_call(self.to_value()) is not None
+
+    def _known_provider(self) -> Provider | None:
+        try:
+            return self.credentials.get_provider()
+        except UnknownProvider:
+            return None
 
     def take(self, token: Token, identity: Identity, *, grant_type: str) -> list[str]:
         """Put a newly granted token in place of whatever this row holds; the names of the changed fields.

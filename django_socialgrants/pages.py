@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, SuspiciousOperation
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
-from django.urls import reverse
+from django.urls import get_script_prefix, reverse
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
@@ -43,15 +43,10 @@ def page(*methods: str) -> Callable[[View], View]:
         @wraps(view)
         def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             try:
+                _check_size(request)
                 response = protected(request, *args, **kwargs)
-            except Refusal as refusal:
-                response = refuse(request, refusal, kwargs.get("name", ""))
-            except SocialGrantsError as error:
-                response = refuse(request, Refusal.from_error(error), kwargs.get("name", ""))
-            except ImproperlyConfigured as error:
-                response = refuse(
-                    request, Refusal("misconfigured", detail=str(error)), kwargs.get("name", "")
-                )
+            except (Refusal, SocialGrantsError, ImproperlyConfigured, SuspiciousOperation) as error:
+                response = refuse(request, Refusal.from_error(error), view.__name__, kwargs.get("name", ""))
             return _with_headers(response)
 
         return csrf_exempt(login_not_required(transaction.non_atomic_requests(answer)))
@@ -79,10 +74,9 @@ def render_page(
     return response
 
 
-def refuse(request: HttpRequest, refusal: Refusal, application: str) -> HttpResponse:
+def refuse(request: HttpRequest, refusal: Refusal, event: str, application: str) -> HttpResponse:
     """The page for `refusal`, with a reference id that leads to its one record in the log."""
     reference = secrets.token_hex(4)
-    event = request.resolver_match.url_name if request.resolver_match else ""
     logger.warning(
         "%s refused: %s (application %s, reference %s) %s",
         event,
@@ -100,7 +94,7 @@ def refuse(request: HttpRequest, refusal: Refusal, application: str) -> HttpResp
     context = {
         "refusal": refusal,
         "reference": reference,
-        "forward_url": _way_forward(request, refusal, application),
+        "forward_url": _way_forward(request, event, refusal, application),
     }
     response = render_page(request, "refusal.html", context, status=refusal.status)
     if refusal.retry_after is not None:
@@ -113,16 +107,17 @@ def refuse(request: HttpRequest, refusal: Refusal, application: str) -> HttpResp
 def _check_size(request: HttpRequest) -> None:
     """No form of ours is large; Django's CSRF check would read a large one to its end."""
     length = request.META.get("CONTENT_LENGTH") or "0"
-    if not length.isdigit() or int(length) > MAX_BODY:
+    if not length.isdecimal() or int(length) > MAX_BODY:
         raise Refusal("malformed_callback", detail="the body is too large")
 
 
-def _way_forward(request: HttpRequest, refusal: Refusal, application: str) -> str:
+def _way_forward(request: HttpRequest, event: str, refusal: Refusal, application: str) -> str:
+    """Where to go on: to one's accounts, to the start of what was refused, or home."""
     if request.user.is_authenticated:
         return reverse("socialgrants:connections")
     if application and refusal.reason != "not_found":
-        return reverse("socialgrants:code", args=[application])
-    return settings.LOGIN_URL if str(settings.LOGIN_URL).startswith("/") else "/"
+        return reverse(f"socialgrants:{event.removesuffix('_callback')}", args=[application])
+    return get_script_prefix()
 
 
 def _with_headers(response: HttpResponseBase) -> HttpResponseBase:

@@ -119,9 +119,8 @@ def _prepare(request: Request) -> PreparedRequest | ProviderUnavailable | ValueE
         return ProviderUnavailable("refused to call a malformed URL")
     except UnicodeError:
         return ValueError("a parameter is not valid Unicode")
-    if not (
-        is_secure(request.url) and is_secure(prepared.url or "")
-    ):  # two parsers can differ about the host
+    # Both, as two parsers can differ about the host.
+    if not is_secure(request.url) or not is_secure(prepared.url or ""):
         return ProviderUnavailable(
             f"refused to call {clean_text(request.url)}: networks are called over https, or over http on loopback "
             "with SOCIALGRANTS_INSECURE_LOOPBACK"
@@ -129,9 +128,9 @@ def _prepare(request: Request) -> PreparedRequest | ProviderUnavailable | ValueE
     return prepared
 
 
-def _attempt(prepared: PreparedRequest, exchange: Exchange) -> Response | ProviderError:
+def _attempt(prepared: PreparedRequest, timed: Exchange) -> Response | ProviderError:
     """The answer, or the error to raise. Nothing is raised here: the frames below hold the body in clear."""
-    token = current.set(exchange)
+    token = current.set(timed)
     url = prepared.url or ""
     host = urlsplit(url).hostname
     try:
@@ -152,10 +151,10 @@ def _attempt(prepared: PreparedRequest, exchange: Exchange) -> Response | Provid
     except _Unusable as error:
         return MalformedResponse(f"{host}: {error}")
     except Exception as error:
-        if exchange.is_over:
-            return DeadlineExceeded(f"{host}: no answer in time", sent=exchange.sent)
+        if timed.is_over:
+            return DeadlineExceeded(f"{host}: no answer in time", sent=timed.sent)
         text = f"{host}: {type(error).__name__}: {clean_text(str(error))}"
-        return ProviderUnavailable(text, sent=exchange.sent)
+        return ProviderUnavailable(text, sent=timed.sent)
     finally:
         current.reset(token)
     return Response(answer.status_code, headers, body)
