@@ -11,14 +11,16 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ImproperlyConfigured, SuspiciousOperation
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseForbidden
+from django.middleware.csrf import CsrfViewMiddleware
 from django.shortcuts import render
 from django.urls import get_script_prefix, reverse
-from django.views.decorators.csrf import csrf_exempt, csrf_protect
+from django.utils.decorators import decorator_from_middleware
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
-from .exceptions import SocialGrantsError
+from .exceptions import SocialGrantsError, clean_text
 from .flows.refusal import Refusal
 
 logger = logging.getLogger("django_socialgrants")
@@ -27,6 +29,16 @@ MAX_BODY = 8 * 1024
 """Bytes of a request's body."""
 
 View = Callable[..., HttpResponseBase]
+
+
+class _CsrfCheck(CsrfViewMiddleware):
+    """Django's check, with a page of ours for who fails it: an old tab, or cookies that are switched off."""
+
+    def _reject(self, request: HttpRequest, reason: str) -> HttpResponseForbidden:
+        raise Refusal("csrf_failed", detail=clean_text(reason))
+
+
+_csrf_protect = decorator_from_middleware(_CsrfCheck)
 
 
 def page(*methods: str) -> Callable[[View], View]:
@@ -38,7 +50,7 @@ def page(*methods: str) -> Callable[[View], View]:
     """
 
     def decorate(view: View) -> View:
-        protected = require_http_methods(methods)(csrf_protect(sensitive_post_parameters()(view)))
+        protected = require_http_methods(methods)(_csrf_protect(sensitive_post_parameters()(view)))
 
         @wraps(view)
         def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

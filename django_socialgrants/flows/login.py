@@ -94,7 +94,7 @@ def prove(credentials: ProviderCredentials, grant: ImplicitGrant) -> Granted:
     provider = credentials.get_provider()
     try:
         token = provider.parse_token(grant.params())
-    except ProviderError as error:
+    except Exception as error:  # also what a network's own parser never thought of
         raise Refusal("malformed_callback", detail=type(error).__name__) from None
     try:
         identity = identify(credentials, token)

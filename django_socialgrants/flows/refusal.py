@@ -28,6 +28,7 @@ REASONS: dict[str, tuple[int, str | Promise]] = {
     "authorization_error": (400, _("The network refused this login. Please start again.")),
     "invalid_grant": (400, _("The network refused this login. Please start again.")),
     "user_changed": (403, _("You have logged in or out in the meantime. Please start again.")),
+    "csrf_failed": (403, _("This page is too old, or cookies are switched off. Please start again.")),
     "inactive_user": (403, _("This account is not active.")),
     "unknown_identity": (403, _("Nobody on this site is connected to that account.")),
     "not_authenticated": (403, _("This site did not accept the login.")),
