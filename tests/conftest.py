@@ -8,7 +8,7 @@ from django.test import Client
 
 from django_socialgrants.models import ProviderCredentials
 from tests.network import Network, answer, serving
-from tests.providers import FakeMailRu, FakeOK
+from tests.fakes import FakeMailRu, FakeOK
 
 OK_UID = "561234567890"
 MAILRU_UID = "12900285598278158001"
@@ -27,7 +27,7 @@ def pytest_runtest_makereport(item, call):
 @pytest.fixture
 def network(settings, monkeypatch) -> Iterator[Network]:
     """Both networks on loopback, in good health: every code is worth a token of the same person."""
-    settings.SOCIALGRANTS_PROVIDERS = ["tests.providers.FakeOK", "tests.providers.FakeMailRu"]
+    settings.SOCIALGRANTS_PROVIDERS = ["tests.fakes.FakeOK", "tests.fakes.FakeMailRu"]
     with serving() as server:
         for provider in (FakeOK, FakeMailRu):
             base = f"{server.url}/{provider.id}"

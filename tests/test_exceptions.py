@@ -195,15 +195,16 @@ def test_of_two_secrets_where_one_begins_like_the_other_both_are_masked():
 
 def test_redacting_does_not_tear_words_apart_for_secrets_that_are_none():
     error = MalformedResponse("the answer is no object")
-    error.redact(["", "a", "the"])
+    error.redact(["", "a", "the", "a   \n"])
     assert str(error) == "the answer is no object"
 
 
 @pytest.mark.parametrize("shown", [4, 10, len(SECRET) - 1])
 def test_a_secret_that_the_limit_of_a_text_cuts_in_two_is_masked_too(shown):
-    error = OAuthError("invalid_request", "x" * (199 - shown) + SECRET + " is wrong")
-    error.redact([SECRET])
-    assert SECRET[:4] not in f"{error} {error.description}"
+    text = "x" * (199 - shown) + SECRET + " is wrong"
+    for error in (OAuthError("invalid_request", text), OAuthError(text, "and why"), APIError(100, text)):
+        error.redact([SECRET])
+        assert SECRET[:4] not in f"{error} {error!r} {vars(error)}"
 
 
 @pytest.mark.parametrize("password", ["correct  horse\tbattery", " correct horse ", "correct\u00a0horse"])
