@@ -3,12 +3,16 @@
 import json
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import models
+from django.db.models import Case
+from django.db.models.functions import Cast
 
 from . import crypto
 from .oauth.values import Secret
+
+_Model = TypeVar("_Model", bound=models.Model)
 
 if TYPE_CHECKING:
     _TextField = models.TextField[str | Secret, Secret]
@@ -116,7 +120,10 @@ class EncryptedField(_TextField):
             return value
         if isinstance(value, (str, Secret)) and not value:
             return ""
-        raise ValueError(
+        raise self.not_sealed()
+
+    def not_sealed(self) -> ValueError:
+        return ValueError(
             f"{self.name} is an encrypted column: assign to the attribute and save(), or give update() "
             "what the field's seal() made for that row"
         )
@@ -161,6 +168,22 @@ class _SecretAttribute:
         instance.__dict__[self.field.attname] = value
 
 
+class SealedQuerySet(models.QuerySet[_Model]):
+    """For models with encrypted fields: `update()` takes no expression that a database would write as it is."""
+
+    def update(self, **kwargs: Any) -> int:
+        for field in encrypted_fields(self.model):
+            value = kwargs.get(field.name)
+            # Those two are bulk_update()'s, and ask the field about every value in them.
+            if hasattr(value, "resolve_expression") and not isinstance(value, (Case, Cast)):
+                raise field.not_sealed()
+        return super().update(**kwargs)
+
+
+def encrypted_fields(model: type[models.Model]) -> list[EncryptedField]:
+    return [field for field in model._meta.concrete_fields if isinstance(field, EncryptedField)]
+
+
 class SealedModel(models.Model):
     """A model with encrypted fields: they follow when `save()` changes what they are bound to."""
 
@@ -168,7 +191,7 @@ class SealedModel(models.Model):
         abstract = True
 
     def save(self, *args: Any, update_fields: Iterable[str] | None = None, **kwargs: Any) -> None:
-        encrypted = [field for field in self._meta.concrete_fields if isinstance(field, EncryptedField)]
+        encrypted = encrypted_fields(type(self))
         if update_fields is None:
             for field in encrypted:
                 getattr(self, field.attname)  # if it was not loaded, it is now, and is saved

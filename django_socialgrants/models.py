@@ -11,13 +11,13 @@ from django.utils.translation import gettext_lazy as _
 
 from .conf import conf
 from .exceptions import UnknownCredentials, UnknownProvider
-from .fields import EncryptedField, SealedModel
+from .fields import EncryptedField, SealedModel, SealedQuerySet
 from .oauth.provider import Provider, seconds
 from .oauth.values import Credentials, Identity, Token
 from .registry import get_provider, provider_choices, providers
 
 
-class ProviderCredentialsQuerySet(models.QuerySet["ProviderCredentials"]):
+class ProviderCredentialsQuerySet(SealedQuerySet["ProviderCredentials"]):
     def named(self, name: str) -> "ProviderCredentials":
         """The application of that name. Raises UnknownCredentials."""
         try:
@@ -74,7 +74,7 @@ class ProviderCredentials(SealedModel):
         return Credentials(self.client_id, self.client_secret, self.client_key)
 
 
-class UserTokenQuerySet(models.QuerySet["UserToken"]):
+class UserTokenQuerySet(SealedQuerySet["UserToken"]):
     def bulk_create(self, objs: Iterable["UserToken"], *args: Any, **kwargs: Any) -> list["UserToken"]:
         objs = list(objs)
         for token in objs:
