@@ -169,11 +169,20 @@ class _SecretAttribute:
 
 
 class SealedQuerySet(models.QuerySet[_Model]):
-    """For models with encrypted fields: `update()` takes no expression that a database would write as it is."""
+    """For models with encrypted fields: refuses an `update()` after which a secret could not be read any more.
+
+    That is one with an expression, which the database would write as it is, and one that changes what a secret
+    is bound to without the secret: `save()` does that.
+    """
 
     def update(self, **kwargs: Any) -> int:
         for field in encrypted_fields(self.model):
             value = kwargs.get(field.name)
+            bound = {name for name in kwargs if name in field.bound_to or f"{name}_id" in field.bound_to}
+            if bound and field.name not in kwargs:
+                raise ValueError(
+                    f"{field.name} is bound to {', '.join(sorted(bound))}: change it with save()"
+                )
             # Those two are bulk_update()'s, and ask the field about every value in them.
             if hasattr(value, "resolve_expression") and not isinstance(value, (Case, Cast)):
                 raise field.not_sealed()

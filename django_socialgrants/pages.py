@@ -16,6 +16,7 @@ from django.middleware.csrf import CsrfViewMiddleware
 from django.shortcuts import render
 from django.urls import get_script_prefix, reverse
 from django.utils.decorators import decorator_from_middleware
+from django.utils.translation import gettext
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
@@ -103,10 +104,12 @@ def refuse(request: HttpRequest, refusal: Refusal, event: str, application: str)
             "reference": reference,
         },
     )
+    forward_url, forward_label = _way_forward(request, event, refusal, application)
     context = {
         "refusal": refusal,
         "reference": reference,
-        "forward_url": _way_forward(request, event, refusal, application),
+        "forward_url": forward_url,
+        "forward_label": forward_label,
     }
     response = render_page(request, "refusal.html", context, status=refusal.status)
     if refusal.retry_after is not None:
@@ -123,13 +126,14 @@ def _check_size(request: HttpRequest) -> None:
         raise Refusal("malformed_callback", detail="the body is too large")
 
 
-def _way_forward(request: HttpRequest, event: str, refusal: Refusal, application: str) -> str:
-    """Where to go on: to one's accounts, to the start of what was refused, or home."""
+def _way_forward(request: HttpRequest, event: str, refusal: Refusal, application: str) -> tuple[str, str]:
+    """Where to go on, and what that is called: one's accounts, the start of what was refused, or home."""
     if request.user.is_authenticated:
-        return reverse("socialgrants:connections")
+        return reverse("socialgrants:connections"), gettext("My accounts")
     if application and refusal.reason != "not_found":
-        return reverse(f"socialgrants:{event.removesuffix('_callback')}", args=[application])
-    return get_script_prefix()
+        start = reverse(f"socialgrants:{event.removesuffix('_callback')}", args=[application])
+        return start, gettext("Start again")
+    return get_script_prefix(), gettext("Back to the site")
 
 
 def _with_headers(response: HttpResponseBase) -> HttpResponseBase:

@@ -80,8 +80,12 @@ def connections(request: HttpRequest) -> HttpResponseBase:
     tokens = UserToken.objects.filter(user=request.user).select_related("credentials").order_by("pk")
     applications = ProviderCredentials.objects.usable()
     origins = {origin(application.get_provider().authorization_endpoint) for application in applications}
-    back_url = resolve_url(settings.LOGIN_REDIRECT_URL)
-    context = {"tokens": tokens, "applications": applications, "back_url": back_url}
+    context = {
+        "tokens": tokens,
+        "applications": applications,
+        "connected": {token.credentials_id for token in tokens},
+        "back_url": resolve_url(settings.LOGIN_REDIRECT_URL),
+    }
     return render_page(request, "connections.html", context, form_origins=sorted(origins))
 
 

@@ -34,10 +34,7 @@ REASONS: dict[str, tuple[int, str | Promise]] = {
     "not_authenticated": (403, _("This site did not accept the login.")),
     "not_found": (404, _("There is nothing here.")),
     "identity_taken": (409, _("That account is already connected to somebody else on this site.")),
-    "last_login": (
-        409,
-        _("This is your only way to log in here. Set a password or connect another account first."),
-    ),
+    "last_login": (409, _("This is your only way to log in here. Connect another account first.")),
     "bad_answer": (502, _NETWORK_FAILED),
     "misconfigured": (503, _NOT_SET_UP),
     "conflict": (503, _("Too much is happening at once. Please try again.")),

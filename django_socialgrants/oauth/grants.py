@@ -69,7 +69,7 @@ class ImplicitGrant(Grant):
     token_type: str = ""
     expires_in: str = ""
     scope: str = ""
-    others: Mapping[str, str] = field(default_factory=dict, repr=False)
+    others: Mapping[str, str | Secret] = field(default_factory=dict, repr=False)
 
     _secrets = ("access_token",)
 
@@ -79,7 +79,7 @@ class ImplicitGrant(Grant):
         known = {item.name for item in fields(cls)} - {"others"}
         return cls(
             **{"access_token": "", **{name: fragment[name] for name in known & fragment.keys()}},
-            others={name: value for name, value in fragment.items() if name not in known},
+            others={name: Secret(value) for name, value in fragment.items() if name not in known},
         )
 
     def params(self) -> dict[str, str | Secret]:

@@ -43,17 +43,22 @@ def login_buttons(context: RequestContext, next: str = "", flow: str = "code") -
 
 @register.inclusion_tag("socialgrants/login_button.html", takes_context=True)
 def application_button(
-    context: RequestContext, credentials: ProviderCredentials, next: str = "", flow: str = "code"
+    context: RequestContext,
+    credentials: ProviderCredentials,
+    next: str = "",
+    flow: str = "code",
+    label: str = "",
 ) -> dict[str, Any]:
     """The button of credentials that are at hand, as our own pages have them."""
-    return _button(context, credentials, next, flow)
+    return _button(context, credentials, next, flow, label)
 
 
 def _button(
     context: RequestContext, credentials: ProviderCredentials, next: str, flow: str, label: str = ""
 ) -> dict[str, Any]:
     provider = credentials.get_provider()
-    connecting = getattr(context.get("user"), "is_authenticated", False)
+    user = getattr(context.get("request"), "user", None)
+    connecting = getattr(user, "is_authenticated", False)
     words = gettext("Connect %(network)s") if connecting else gettext("Login with %(network)s")
     return {
         "action": reverse(f"socialgrants:{flow}", args=[credentials.name]),
