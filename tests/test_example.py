@@ -1,0 +1,286 @@
+"""The example project: one command and the whole journey works; the environment makes it a real site."""
+
+import html
+import json
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic, sleep
+from urllib.parse import parse_qs, urljoin, urlsplit
+
+import pytest
+import requests
+
+ROOT = Path(__file__).resolve().parent.parent
+MANAGE = "example_project/manage.py"
+PATIENCE = 30
+"""Seconds until a server that does not start, or does not end, is a failure."""
+
+TITLES = {"ok": "OK", "mailru": "Mail.Ru"}
+PEOPLE = {
+    "ok": ("999000000202", "Тимофей Небылицын"),
+    "mailru": ("18446744073709551602", "Ефрем Выдумкин"),
+}
+SIGNED_CALLS = {"ok": "users.getCurrentUser", "mailru": "users.getInfo"}
+SETTINGS = {
+    "SANDBOX": "False",
+    "OK_CLIENT_ID": "512000000000",
+    "OK_CLIENT_SECRET": "ok-client-secret",
+    "OK_CLIENT_KEY": "CGEXAMPLEKEYBABABA",
+    "MAILRU_CLIENT_ID": "423004",
+    "MAILRU_CLIENT_SECRET": "mailru-secret-key",
+    "MAILRU_CLIENT_KEY": "mailru-private-key",
+}
+"""What `.env.example` asks for, for the real networks."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A copy of the project, so that neither a developer's `.env` nor their database has a part in it."""
+
+    folder: Path
+
+    @property
+    def database(self):
+        return self.folder / "example.sqlite3"
+
+    def environment(self, variables):
+        return {"DATABASE_URL": f"sqlite:///{self.database}", "PYTHONPATH": str(ROOT)} | variables
+
+    def manage(self, *arguments, **variables):
+        """A command of manage.py and what it said. Warnings of Python are errors."""
+        return subprocess.run(
+            [sys.executable, "-W", "error", MANAGE, *arguments],
+            cwd=self.folder,
+            env=self.environment(variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=PATIENCE,
+        )
+
+    @contextmanager
+    def demo(self, **variables):
+        """Where `manage.py demo` serves; Ctrl-C ends it in good order."""
+        port = unused_port()
+        with open(self.folder / "demo.log", "w+") as log:
+            with interruptible():
+                server = subprocess.Popen(
+                    [sys.executable, MANAGE, "demo", str(port)],
+                    cwd=self.folder,
+                    env=self.environment(variables),
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                )
+            try:
+                wait_for(server, port)
+                yield f"http://127.0.0.1:{port}"
+                server.send_signal(signal.SIGINT)
+                assert server.wait(PATIENCE) == 0
+            finally:
+                server.kill()
+                server.wait()
+                log.seek(0)
+                print(log.read())
+
+    def secrets(self):
+        """Every value in the database by which the networks know an application or a grant."""
+        application = "socialgrants_sandbox_application"
+        columns = [f"client_secret FROM {application}", f"client_key FROM {application}"]
+        columns += [
+            f"value FROM socialgrants_sandbox_{kind}" for kind in ("accesstoken", "refreshtoken", "code")
+        ]
+        with closing(sqlite3.connect(self.database)) as database:
+            rows = database.execute(" UNION ".join(f"SELECT {column}" for column in columns))
+            return [value for (value,) in rows]
+
+
+@dataclass
+class Visitor:
+    """Somebody with cookies, who can press buttons. Reads English, as no language is asked for."""
+
+    session: requests.Session = field(default_factory=requests.Session)
+    read: list[str] = field(default_factory=list)
+    """The text of every page so far."""
+
+    def visit(self, url):
+        return self._note(self.session.get(url, timeout=PATIENCE))
+
+    def press(self, page, label, **fields):
+        return self._note(self._submit(page, label, fields))
+
+    def location(self, page, label):
+        """Where a button would lead."""
+        return self._submit(page, label, {}, allow_redirects=False).headers["Location"]
+
+    def _submit(self, page, label, fields, **options):
+        (form,) = [
+            form for form in re.findall(r"<form.*?</form>", page.text, re.S) if f">{label}</button>" in form
+        ]
+        action = re.search(r'<form[^>]* action="([^"]*)"', form)
+        url = urljoin(page.url, html.unescape(action[1])) if action else page.url
+        hidden = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', form)
+        return self.session.post(url, dict(hidden) | fields, timeout=PATIENCE, **options)
+
+    def _note(self, page):
+        assert page.status_code == 200, page.text
+        self.read.append(page.text)
+        return page
+
+
+def unused_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@contextmanager
+def interruptible():
+    """Let what is started here take SIGINT: a shell has its background jobs ignore it, and theirs inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def wait_for(server, port):
+    deadline = monotonic() + PATIENCE
+    while server.poll() is None and monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        sleep(0.05)
+    pytest.fail("the example does not serve")
+
+
+@pytest.fixture(scope="module")
+def make_example(tmp_path_factory):
+    """A new copy of the example, without what a developer may have left in it."""
+
+    def make():
+        folder = tmp_path_factory.mktemp("example")
+        leftovers = shutil.ignore_patterns(".env", "*.sqlite3*", "__pycache__")
+        shutil.copytree(ROOT / "example_project", folder / "example_project", ignore=leftovers)
+        return Example(folder)
+
+    return make
+
+
+@pytest.fixture
+def example(make_example):
+    return make_example()
+
+
+@pytest.fixture(scope="module")
+def served(make_example):
+    example = make_example()
+    with example.demo() as url:
+        yield example, url
+
+
+@pytest.fixture(scope="module")
+def real(make_example):
+    with make_example().demo(**SETTINGS) as url:
+        yield url
+
+
+def log_in(url, network):
+    """A visitor who has just logged in, and the page where they are."""
+    visitor = Visitor()
+    home = visitor.visit(f"{url}/")
+    assert all(f">Login with {title}</button>" in home.text for title in TITLES.values())
+    dialog = visitor.press(home, f"Login with {TITLES[network]}")
+    return visitor, visitor.press(dialog, "Allow", person=PEOPLE[network][0], decision="allow")
+
+
+def username(page):
+    return re.search(r"<code>(\w+)</code>", page.text)[1]
+
+
+def test_the_first_command_of_the_readme_is_the_one_that_is_tested_here():
+    readme = (ROOT / "README.rst").read_text()
+    assert f"python {MANAGE} demo\n" in readme
+
+
+@pytest.mark.parametrize("network", TITLES)
+def test_a_visitor_logs_in_and_sees_what_a_signed_call_answers(served, network):
+    example, url = served
+    uid, name = PEOPLE[network]
+    visitor, me = log_in(url, network)
+    assert me.url == f"{url}/me/"
+    assert f"Hello, {name}!" in me.text
+    assert f"<code>{uid}</code>" in me.text
+    assert f"<code>{SIGNED_CALLS[network]}</code>" in me.text
+    answer = json.loads(html.unescape(re.search(r"<pre.*?>(.*?)</pre>", me.text, re.S)[1]))
+    profile = answer[0] if network == "mailru" else answer
+    assert (profile["uid"], profile["first_name"]) == (uid, name.split()[0])
+
+    assert name in visitor.visit(f"{url}/social/connections/").text
+    assert visitor.press(me, "Log out").url == f"{url}/"
+    assert visitor.visit(f"{url}/me/").url == f"{url}/?next=/me/"
+    secrets = example.secrets()
+    assert len(secrets) >= 7  # of two applications, of one grant
+    assert [secret for secret in secrets if any(secret in page for page in visitor.read)] == []
+
+
+def test_the_demo_can_be_started_again_and_still_knows_its_visitors(example):
+    names = []
+    for _ in range(2):
+        with example.demo() as url:
+            names.append(username(log_in(url, "ok")[1]))
+    assert names[0] == names[1]
+
+
+def test_the_example_passes_the_checks(example):
+    done = example.manage("check")
+    assert (done.returncode, done.stdout) == (0, "System check identified no issues (0 silenced).\n")
+
+
+def test_the_environment_makes_it_fit_for_a_real_server(example):
+    key = "not-a-secret-but-long-and-with-many-different-characters-0123456789"
+    done = example.manage("check", "--deploy", DEBUG="False", SANDBOX="False", SECRET_KEY=key)
+    assert (done.returncode, done.stdout) == (0, "System check identified no issues (0 silenced).\n")
+
+
+def test_a_real_server_does_not_start_without_a_secret_key(example):
+    done = example.manage("check", DEBUG="False")
+    assert done.returncode != 0
+    assert "Set the SECRET_KEY environment variable" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "network, origin", [("ok", "https://connect.ok.ru"), ("mailru", "https://connect.mail.ru")]
+)
+def test_with_credentials_in_the_environment_buttons_lead_to_the_real_networks(real, network, origin):
+    visitor = Visitor()
+    location = visitor.location(visitor.visit(f"{real}/"), f"Login with {TITLES[network]}")
+    assert location.startswith(f"{origin}/")
+    query = parse_qs(urlsplit(location).query)
+    assert query["client_id"] == [SETTINGS[f"{network.upper()}_CLIENT_ID"]]
+    assert query["redirect_uri"] == [f"{real}/social/{network}/code/callback/"]
+
+
+def test_the_template_of_the_environment_file_is_understood_as_it_stands(example):
+    """Uncomment, fill in, and nothing else: what is said behind a value is no part of it."""
+    text = (example.folder / "example_project/.env.example").read_text()
+    for name, value in SETTINGS.items():
+        text, found = re.subn(rf"^# {name}=(False)?", f"{name}={value}", text, flags=re.M)
+        assert found == 1
+    (example.folder / "example_project/.env").write_text(text)
+    script = (
+        "import json; from django.conf import settings as s; print(json.dumps(s.SOCIALGRANTS_CREDENTIALS))"
+    )
+    done = example.manage("shell", "--verbosity", "0", "--command", script)
+    assert done.returncode == 0, done.stdout
+    credentials = json.loads(done.stdout)
+    kept = ("client_id", "client_secret", "client_key")
+    for network in TITLES:
+        assert credentials[network]["provider"] == network
+        expected = {name: SETTINGS[f"{network}_{name}".upper()] for name in kept}
+        assert {name: credentials[network][name] for name in kept} == expected
