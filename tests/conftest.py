@@ -7,8 +7,8 @@ import pytest
 from django.test import Client
 
 from django_socialgrants.models import ProviderCredentials
-from tests.network import Network, answer, serving
 from tests.fakes import FakeMailRu, FakeOK
+from tests.network import Network, answer, serving
 
 OK_UID = "561234567890"
 MAILRU_UID = "12900285598278158001"

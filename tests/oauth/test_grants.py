@@ -68,7 +68,7 @@ def test_a_grant_gives_the_parameters_of_its_token_request(grant, params):
         (AuthorizationCodeGrant(code="c1", redirect_uri="", code_verifier="v1"), {"code", "code_verifier"}),
         (PasswordGrant(username="ivan", password="p"), {"password"}),
         (RefreshTokenGrant(refresh_token="r1"), {"refresh_token"}),
-        (ImplicitGrant.from_fragment(FRAGMENT), {"access_token"}),
+        (ImplicitGrant.from_fragment(FRAGMENT), {"access_token", "state", "x_mailru_vid"}),
     ],
     ids=lambda value: getattr(value, "grant_type", ""),
 )
