@@ -47,6 +47,14 @@ def take_query(request: HttpRequest) -> Answer:
     return query
 
 
+def take_body(request: HttpRequest) -> Answer:
+    """The posted fragment."""
+    form = _answer(request.POST)
+    request.POST = QueryDict()
+    form.pop(_CSRF, None)
+    return form
+
+
 def _answer(parameters: QueryDict) -> Answer:
     answer = Answer(mutable=True)
     for name, values in parameters.lists():
@@ -58,16 +66,6 @@ def refuse_token(query: Answer) -> None:
     """Raise Refusal when a token is in the query: it has no place in a URL."""
     if any(name in query for name in _TOKEN_NAMES) or len(query.urlencode()) > _MAX_QUERY:
         raise Refusal("malformed_callback")
-
-
-def take_body(request: HttpRequest) -> Answer:
-    """The posted fragment. Raises Refusal for anything that is not form-encoded."""
-    form = _answer(request.POST)
-    request.POST = QueryDict()
-    form.pop(_CSRF, None)
-    if request.content_type != "application/x-www-form-urlencoded":
-        raise Refusal("malformed_callback")
-    return form
 
 
 def session_was_withheld(request: HttpRequest, query: Answer) -> bool:
@@ -96,13 +94,10 @@ def fragment(form: Answer) -> dict[str, str]:
 
 
 def _check(answer: Answer, wanted: str) -> None:
-    """Refuse what is ambiguous: parameters twice, success and error at once or neither. Others are ignored."""
-    doubled = any(len(answer.getlist(name)) > 1 for name in (wanted, "error", *_TOKEN_NAMES))
-    if (
-        doubled
-        or any("\0" in value for value in answer.values())
-        or (wanted in answer) == ("error" in answer)
-    ):
+    """Refuse what is ambiguous: parameters twice (section 3.1), success and error at once, or neither."""
+    doubled = any(len(values) > 1 for _, values in answer.lists())
+    broken = any("\0" in value for value in answer.values())
+    if doubled or broken or (wanted in answer) == ("error" in answer):
         raise Refusal("malformed_callback")
     if error := answer.get("error"):
         cancelled = error == "access_denied"

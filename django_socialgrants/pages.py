@@ -1,6 +1,7 @@
 """What all answers of our views have in common: their headers, and the page that says no."""
 
 import logging
+import re
 import secrets
 from collections.abc import Callable, Iterable
 from functools import wraps
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.core.exceptions import ImproperlyConfigured, SuspiciousOperation
+from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseForbidden
 from django.middleware.csrf import CsrfViewMiddleware
@@ -22,7 +23,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from .exceptions import SocialGrantsError, clean_text
-from .flows.refusal import Refusal
+from .flows.refusal import UNREADABLE, Refusal
 
 logger = logging.getLogger("django_socialgrants")
 
@@ -58,7 +59,7 @@ def page(*methods: str) -> Callable[[View], View]:
             try:
                 _check_size(request)
                 response = protected(request, *args, **kwargs)
-            except (Refusal, SocialGrantsError, ImproperlyConfigured, SuspiciousOperation) as error:
+            except (Refusal, SocialGrantsError, ImproperlyConfigured, *UNREADABLE) as error:
                 response = refuse(request, Refusal.from_error(error), view.__name__, kwargs.get("name", ""))
             return _with_headers(response)
 
@@ -122,7 +123,7 @@ def refuse(request: HttpRequest, refusal: Refusal, event: str, application: str)
 def _check_size(request: HttpRequest) -> None:
     """No form of ours is large; Django's CSRF check would read a large one to its end."""
     length = request.META.get("CONTENT_LENGTH") or "0"
-    if not length.isdecimal() or int(length) > MAX_BODY:
+    if not re.fullmatch(r"[0-9]{1,9}", length) or int(length) > MAX_BODY:
         raise Refusal("malformed_callback", detail="the body is too large")
 
 

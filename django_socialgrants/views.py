@@ -59,12 +59,11 @@ def code_callback(request: HttpRequest, name: str) -> HttpResponseBase:
 @page("GET", "POST")
 def implicit_callback(request: HttpRequest, name: str) -> HttpResponseBase:
     """Finish the implicit grant (RFC 6749, section 4.2.2): a page whose script posts the fragment back here."""
+    refuse_token(take_query(request))
+    credentials = _application(name, "implicit")
     if request.method == "GET":
-        refuse_token(take_query(request))
-        _application(name, "implicit")
         return _fragment_page(request, name, "implicit")
     form = take_body(request)
-    credentials = _application(name, "implicit")
     attempt = state.accept(request, form.states(), credentials, flow="implicit")
     login.finish(request, attempt, credentials, ImplicitGrant.from_fragment(fragment(form)))
     if request.get_preferred_type(["text/html", "application/json"]) == "application/json":

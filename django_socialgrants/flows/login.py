@@ -71,9 +71,8 @@ def finish(
 
 def redeem(credentials: ProviderCredentials, grant: Grant) -> Token:
     """The token that the network gives for `grant`. Raises ProviderError, UnsupportedGrant."""
-    provider, value = credentials.get_provider(), credentials.to_value()
-    if not value.client_secret:
-        raise InvalidClient("invalid_client", f"no client_secret is stored for {credentials.name!r}")
+    _require_secret(credentials)
+    provider = credentials.get_provider()
 
     def parse(response: Response) -> Token:
         token = provider.parse_token(response.json())
@@ -81,7 +80,13 @@ def redeem(credentials: ProviderCredentials, grant: Grant) -> Token:
             raise MalformedResponse(f"{provider.title}: HTTP {response.status} with a token")
         return token
 
-    return exchange(provider.token_request(value, grant), parse)
+    return exchange(provider.token_request(credentials.to_value(), grant), parse)
+
+
+def _require_secret(credentials: ProviderCredentials) -> None:
+    """Raise what the network would say, before it is asked: without its secret an application proves nothing."""
+    if not credentials.client_secret:
+        raise InvalidClient("invalid_client", f"no client_secret is stored for {credentials.name!r}")
 
 
 def prove(credentials: ProviderCredentials, grant: ImplicitGrant) -> Granted:
@@ -119,6 +124,7 @@ def _refreshed(credentials: ProviderCredentials, token: Token, identity: Identit
 
 def identify(credentials: ProviderCredentials, token: Token) -> Identity:
     """Whose token it is, by a call signed with the application's own secret. Raises ProviderError."""
+    _require_secret(credentials)
     provider = credentials.get_provider()
     method, params = provider.identity_call()
     identity: Identity = call(credentials, token, method, params, parse=provider.parse_identity)

@@ -3,7 +3,8 @@
 Visitors read one fixed sentence and a reference id; everything else goes to the log.
 """
 
-from django.core.exceptions import ImproperlyConfigured, SuspiciousOperation
+from django.core.exceptions import BadRequest, ImproperlyConfigured, SuspiciousOperation
+from django.http.multipartparser import MultiPartParserError
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -44,6 +45,10 @@ REASONS: dict[str, tuple[int, str | Promise]] = {
 """Status and sentence by reason."""
 
 
+UNREADABLE = (SuspiciousOperation, BadRequest, MultiPartParserError)
+"""What Django raises for a request whose body it does not read."""
+
+
 class Refusal(Exception):
     """`reason` is a key of REASONS; `detail` is for the log; `retry_after` is in seconds."""
 
@@ -68,7 +73,7 @@ class Refusal(Exception):
             reason = {503: "unavailable", 504: "deadline"}.get(error.gateway_status, "bad_answer")
             retry_after = getattr(error, "retry_after", None) or 30
             return cls(reason, detail=detail, retry_after=retry_after if reason == "unavailable" else None)
-        if isinstance(error, SuspiciousOperation):  # a body that Django does not read
+        if isinstance(error, UNREADABLE):
             return cls("malformed_callback", detail=type(error).__name__)
         if isinstance(error, (DecryptionError, ImproperlyConfigured)):
             return cls("misconfigured", detail=detail)
