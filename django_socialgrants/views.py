@@ -140,7 +140,10 @@ def _start(request: HttpRequest, credentials: ProviderCredentials, flow: str) ->
 
 def _fragment_page(request: HttpRequest, name: str, flow: str) -> HttpResponseBase:
     """The page whose script reads what no server is sent."""
-    context = {"flow": flow, "forward_url": reverse(f"socialgrants:{flow}", args=[name])}
+    # With CSRF tokens in sessions, one made now would replace a session whose cookie was kept back (SameSite).
+    has_token = not settings.CSRF_USE_SESSIONS or settings.SESSION_COOKIE_NAME in request.COOKIES
+    forward_url = reverse(f"socialgrants:{flow}", args=[name])
+    context = {"flow": flow, "forward_url": forward_url, "has_token": has_token}
     return render_page(request, "fragment.html", context)
 
 

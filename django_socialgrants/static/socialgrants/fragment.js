@@ -12,7 +12,7 @@
     if (form.dataset.flow === "code") {
       passErrorOn();
     } else if (received.has("state")) {
-      submit(form.elements.csrfmiddlewaretoken.value);
+      submit(form);
     } else {
       fail();
     }
@@ -29,9 +29,9 @@
   }
 
   /* Mode "cors" makes the browser name its origin although the page sends no referrer: the check needs it. */
-  async function submit(csrfToken) {
-    received.set("csrfmiddlewaretoken", csrfToken);
+  async function submit(form) {
     try {
+      received.set("csrfmiddlewaretoken", (tokenIn(form) || tokenIn(await pageAsked())).value);
       const response = await fetch(location.pathname, {
         method: "POST",
         mode: "cors",
@@ -50,9 +50,25 @@
     }
   }
 
+  const rules = { createHTML: (html) => html };
+  let policy;
+
+  const tokenIn = (page) => page.querySelector("[name=csrfmiddlewaretoken]");
+
+  /* This page once more, asked for by this site: so cookies come along that are kept from other sites' requests. */
+  async function pageAsked() {
+    return parse(await (await fetch(location.pathname, { credentials: "same-origin" })).text());
+  }
+
+  /* Nothing in it runs, and it is our own: a policy says so where the site demands one (Trusted Types). */
+  function parse(html) {
+    policy ??= window.trustedTypes?.createPolicy("socialgrants", rules) ?? rules;
+    return new DOMParser().parseFromString(policy.createHTML(html), "text/html");
+  }
+
   /* The server's page, as far as it fits into this one. */
   function show(html) {
-    const page = new DOMParser().parseFromString(html, "text/html");
+    const page = parse(html);
     const main = page.querySelector("main");
     if (main) {
       document.title = page.title;
