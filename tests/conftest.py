@@ -83,6 +83,18 @@ def ok_app(db) -> ProviderCredentials:
 
 
 @pytest.fixture
+def other_ok_app(ok_app) -> ProviderCredentials:
+    """A second application of the site at the same network."""
+    return ProviderCredentials.objects.create(
+        name="ok-2",
+        provider="ok",
+        client_id="512000000001",
+        client_secret="ok-client-secret-2",
+        client_key="KEY2",
+    )
+
+
+@pytest.fixture
 def mailru_app(db) -> ProviderCredentials:
     return ProviderCredentials.objects.create(
         name="mailru",

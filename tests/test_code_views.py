@@ -156,7 +156,7 @@ ANSWERS = {
     "callback-forged": (400, lambda client, anna, token: finish(client, "forged")),
     "callback-unknown": (404, lambda client, anna, token: finish(client, "forged", "nosuch")),
     "callback-405": (405, lambda client, anna, token: client.head(callback_url())),
-    "callback-failed": (502, lambda client, anna, token: finish(client, start(client, "broken"), "broken")),
+    "callback-failed": (502, lambda client, anna, token: finish(client, start(client, "mailru"), "mailru")),
     "connections": (200, lambda client, anna, token: client.force_login(anna) or client.get(CONNECTIONS)),
     "connections-anonymous": (302, lambda client, anna, token: client.get(CONNECTIONS)),
     "connections-405": (405, lambda client, anna, token: client.delete(CONNECTIONS)),
@@ -191,11 +191,11 @@ SITES = {
 @pytest.mark.parametrize("site", SITES.values(), ids=SITES)
 @pytest.mark.parametrize(("status", "ask"), ANSWERS.values(), ids=ANSWERS)
 def test_every_answer_has_our_headers_whatever_the_site_does(
-    client, network, ok_app, anna, settings, site, status, ask
+    client, network, ok_app, mailru_app, anna, settings, site, status, ask
 ):
     for name, value in site.items():
         setattr(settings, name, value)
-    type(ok_app).objects.create(name="broken", provider="ok", client_id="1")  # it has no client secret
+    network.on("/mailru/token", answer(b"", status=500))
     response = ask(client, anna, token_of(anna, ok_app))
     assert response.status_code == status
     posts_a_form = ask in (ANSWERS["start-page"][1], ANSWERS["connections"][1])

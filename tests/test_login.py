@@ -43,17 +43,6 @@ def anna(db):
     return User.objects.create_user("anna", email="ivan@example.com", password="x")
 
 
-@pytest.fixture
-def other_ok_app(ok_app):
-    return ProviderCredentials.objects.create(
-        name="ok-2",
-        provider="ok",
-        client_id="512000000001",
-        client_secret="ok-client-secret-2",
-        client_key="KEY2",
-    )
-
-
 def refuses(client, network, status, reason, name="ok"):
     """A login that gets as far as the networks' answers, and no further."""
     state = start(client, name)

@@ -12,7 +12,7 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
-from django_socialgrants.models import ProviderCredentials, UsedState, UserToken
+from django_socialgrants.models import UsedState, UserToken
 from tests.conftest import mailru_profile, mailru_token, ok_profile
 from tests.journey import (
     assert_headers,
@@ -41,17 +41,6 @@ def clock(monkeypatch):
 
     move(0)
     return move
-
-
-@pytest.fixture
-def other_ok_app(ok_app):
-    return ProviderCredentials.objects.create(
-        name="ok-2",
-        provider="ok",
-        client_id="512000000001",
-        client_secret="ok-client-secret-2",
-        client_key="KEY2",
-    )
 
 
 @pytest.fixture

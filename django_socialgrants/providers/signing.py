@@ -1,8 +1,7 @@
 """The signature that OK.ru and Platform@Mail.Ru share: MD5 over all parameters sorted by name, and a secret.
 
-https://apiok.ru/en/dev/methods/ and https://api.mail.ru/docs/guides/restapi/. What goes in besides differs
-from network to network and is said in its own file. This is also the one place that turns Python values into
-the strings that are signed and sent, so that both are the same.
+https://apiok.ru/en/dev/methods/, https://api.mail.ru/docs/guides/restapi/. Here, and here alone, Python values
+become the strings that are signed and sent, so that both are the same.
 """
 
 import json
@@ -90,13 +89,11 @@ def _encode_scalar(name: str, value: Any, booleans: tuple[str, str]) -> str:
         return str(int(value))  # of an IntEnum too
     if isinstance(value, (float, Decimal)) and math.isfinite(value):
         return str(value)
-    raise ValueError(
-        f"the parameter {name!r} holds a {type(value).__name__} that has no form: make it a string"
-    )
+    raise ValueError(f"the parameter {name!r} holds a {type(value).__name__}: make it a string first")
 
 
 def _unicode(name: str, text: str) -> str:
-    """`text` itself, if UTF-8 can say it. (The error of `encode()` would carry the text along.)"""
+    """`text` itself, if UTF-8 can say it; the error of `encode()` would carry the text along."""
     if _SURROGATES.search(text):
         raise ValueError(f"the parameter {ascii(name)} is not valid Unicode")
     return text
