@@ -20,6 +20,7 @@ from .models import ProviderCredentials, UserToken
 from .oauth.grants import AuthorizationCodeGrant, ImplicitGrant
 from .oauth.pkce import code_challenge
 from .pages import origin, page, render_page
+from .registry import providers
 from .transport import is_secure
 
 _MAX_NEXT = 2 * 1024
@@ -98,7 +99,8 @@ def disconnect(request: HttpRequest, pk: int) -> HttpResponseBase:
         own.update(generation=F("generation"))  # a lock in every database: of two disconnects one waits
         if not own.filter(pk=pk).exists():
             raise Refusal("not_found")
-        if not request.user.has_usable_password() and not own.exclude(pk=pk).exists():
+        others = own.exclude(pk=pk).filter(credentials__provider__in=providers())
+        if not request.user.has_usable_password() and not others.exists():
             raise Refusal("last_login")
         own.filter(pk=pk).delete()
     return HttpResponseRedirect(reverse("socialgrants:connections"))
@@ -161,8 +163,8 @@ def _next_url(request: HttpRequest) -> str:
     """The `next` of the start, if it is a place on this site; else where Django sends people."""
     wanted = request.POST.get("next", "")
     hosts = {request.get_host(), urlsplit(conf.BASE_URL or "").netloc} - {""}
-    fits = len(wanted) <= _MAX_NEXT and url_has_allowed_host_and_scheme(wanted, hosts, request.is_secure())
-    if fits:
+    https = request.is_secure() or (conf.BASE_URL or "").startswith("https:")
+    if len(wanted) <= _MAX_NEXT and url_has_allowed_host_and_scheme(wanted, hosts, require_https=https):
         return wanted
     connecting = request.user.is_authenticated
     return reverse("socialgrants:connections") if connecting else resolve_url(settings.LOGIN_REDIRECT_URL)

@@ -1,4 +1,4 @@
-"""The views of the authorization code grant: methods, CSRF, headers, what a callback may say, where it leads."""
+"""The views of the authorization code grant: methods, CSRF, headers, callbacks, and where they lead."""
 
 import re
 from functools import partial
@@ -64,7 +64,7 @@ def csrf_token(client, url):
     return re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', client.get(url).content.decode())[1]
 
 
-# --- methods ---------------------------------------------------------------------------------------------------
+# --- methods ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_another_method_on_a_callback_leaves_the_state_alone(client, any_client,
     assert finish(client, state).status_code == 302
 
 
-# --- CSRF ------------------------------------------------------------------------------------------------------
+# --- CSRF -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=["with-middleware", "without-middleware"])
@@ -136,7 +136,7 @@ def test_a_form_of_another_origin_is_refused(browser_client, network, ok_app, an
     refused(browser_client, network, 403, "csrf_failed", send)
 
 
-# --- headers ---------------------------------------------------------------------------------------------------
+# --- headers ----------------------------------------------------------------------------------------------
 
 ANSWERS = {
     "start-page": (200, lambda client, anna, token: client.get(start_url())),
@@ -226,7 +226,7 @@ def test_where_a_site_demands_a_login_everywhere_one_can_still_log_in(client, ne
     assert user_of(client) == str(User.objects.get().pk)
 
 
-# --- the start -------------------------------------------------------------------------------------------------
+# --- the start --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -314,7 +314,7 @@ def test_a_network_with_pkce_gets_a_challenge_and_its_verifier(client, network, 
     assert all(re.fullmatch(r"[A-Za-z0-9._~-]{43,128}", verifier) for verifier in verifiers)
 
 
-# --- the redirect URI ------------------------------------------------------------------------------------------
+# --- the redirect URI -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -385,7 +385,7 @@ def test_a_host_that_is_not_ours_starts_nothing(client, ok_app):
     assert client.post(start_url(), headers={"Host": "evil.example"}).status_code == 400
 
 
-# --- next ------------------------------------------------------------------------------------------------------
+# --- next -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -459,6 +459,11 @@ def test_from_https_next_does_not_lead_to_http(client, network, ok_app):
         client.logout()
 
 
+def test_behind_a_proxy_the_base_url_says_that_next_has_to_be_https(client, network, ok_app, settings):
+    settings.SOCIALGRANTS_BASE_URL = "https://example.com"
+    assert log_in(client, next="http://example.com/me/")["Location"] == "/"
+
+
 def test_next_may_name_the_sites_own_origin(client, network, ok_app, settings):
     settings.SOCIALGRANTS_BASE_URL = "https://example.com"
     assert log_in(client, next="https://example.com/me/")["Location"] == "https://example.com/me/"
@@ -475,7 +480,7 @@ def test_connecting_without_next_leads_to_the_accounts(client, network, ok_app, 
     assert log_in(client)["Location"] == CONNECTIONS
 
 
-# --- the callback ----------------------------------------------------------------------------------------------
+# --- the callback -----------------------------------------------------------------------------------------
 
 MALFORMED = {
     "neither": {},
@@ -629,7 +634,7 @@ def test_no_flawed_answer_to_a_login_logs_in(client, network, ok_app, query, fla
     assert network.calls == []
 
 
-# --- transactions ----------------------------------------------------------------------------------------------
+# --- transactions -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=[False, True], ids=["autocommit", "atomic-requests"])

@@ -49,7 +49,7 @@ def refuses(client, network, status, reason, name="ok"):
     return refused(client, network, status, reason, lambda: finish(client, state, name), calls=2)
 
 
-# --- identities ------------------------------------------------------------------------------------------------
+# --- identities -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "uid"), [("ok", OK_UID), ("mailru", MAILRU_UID)])
@@ -122,7 +122,7 @@ def test_a_name_links_nobody(client, network, mailru_app, anna, profile):
     assert user_of(client) != str(anna.pk)
 
 
-# --- new users -------------------------------------------------------------------------------------------------
+# --- new users --------------------------------------------------------------------------------------------
 
 
 def test_a_new_user_has_a_random_name_no_password_and_no_rights(client, network, ok_app, other_ok_app):
@@ -274,7 +274,7 @@ def test_a_user_model_without_names_will_do(monkeypatch):
     assert all(login.startswith(f"{name}_") for login in accounts)
 
 
-# --- logging in ------------------------------------------------------------------------------------------------
+# --- logging in -------------------------------------------------------------------------------------------
 
 
 def test_an_inactive_user_is_refused_and_nothing_is_stored(client, network, ok_app, anna):
@@ -357,7 +357,7 @@ def test_our_backend_knows_nobody_by_password(anna):
     assert authenticate(None, username="anna", password="wrong") is None
 
 
-# --- connecting ------------------------------------------------------------------------------------------------
+# --- connecting -------------------------------------------------------------------------------------------
 
 
 def test_who_is_logged_in_connects_a_further_account(client, network, ok_app, mailru_app, anna):
@@ -391,7 +391,7 @@ def test_an_account_of_somebody_else_cannot_be_connected(client, network, ok_app
     refuses(client, network, 409, "identity_taken")
 
 
-# --- a grant over an existing row ------------------------------------------------------------------------------
+# --- a grant over an existing row -------------------------------------------------------------------------
 
 
 def test_a_new_grant_replaces_what_was_there(client, network, ok_app, anna):
@@ -465,7 +465,7 @@ def test_a_row_that_is_deleted_at_the_last_moment_is_made_again(client, network,
     assert UserToken.objects.get().user == anna
 
 
-# --- my accounts -----------------------------------------------------------------------------------------------
+# --- my accounts ------------------------------------------------------------------------------------------
 
 
 def test_the_page_shows_ones_own_accounts_and_no_token(client, network, ok_app, mailru_app, anna):
@@ -506,7 +506,7 @@ def test_who_is_not_logged_in_sees_no_accounts(client, network, ok_app):
     assert (response.status_code, response["Location"]) == (302, f"/login/?next={CONNECTIONS}")
 
 
-# --- disconnecting ---------------------------------------------------------------------------------------------
+# --- disconnecting ----------------------------------------------------------------------------------------
 
 
 def test_ones_own_account_can_be_disconnected(client, network, ok_app, mailru_app, anna):
@@ -546,6 +546,16 @@ def test_the_last_way_to_log_in_stays(client, network, ok_app, mailru_app):
     refused(client, network, 409, "last_login", lambda: client.post(disconnect_url(mailru)))
 
 
+def test_an_account_at_a_network_that_this_site_has_left_is_no_way_to_log_in(
+    client, network, ok_app, mailru_app, settings
+):
+    log_in(client)
+    log_in(client, "mailru")
+    settings.SOCIALGRANTS_PROVIDERS = ["tests.fakes.FakeOK"]
+    ok = UserToken.objects.get(credentials=ok_app)
+    refused(client, network, 409, "last_login", lambda: client.post(disconnect_url(ok)))
+
+
 def test_who_has_a_password_may_disconnect_the_last_account(client, network, ok_app, anna):
     row = token_of(anna, ok_app)
     client.force_login(anna)
@@ -562,7 +572,7 @@ def test_a_disconnected_account_is_somebody_unknown(client, network, ok_app, ann
     assert user_of(other) != str(anna.pk)
 
 
-# --- what it costs ---------------------------------------------------------------------------------------------
+# --- what it costs ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["ok", "mailru"])

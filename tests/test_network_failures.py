@@ -37,7 +37,7 @@ def profile_answer(name, **changes):
     return answer(profile if name == "ok" else [profile])
 
 
-# --- no usable HTTP --------------------------------------------------------------------------------------------
+# --- no usable HTTP ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "endpoint"), ENDPOINTS)
@@ -138,7 +138,7 @@ def test_a_cut_connection_is_not_tried_again(client, network, name, endpoint, be
     fails(client, network, name, endpoint, behaviour, 503, "unavailable")
 
 
-# --- no usable body --------------------------------------------------------------------------------------------
+# --- no usable body ---------------------------------------------------------------------------------------
 
 BODIES = {
     "empty": b"",
@@ -201,7 +201,7 @@ def test_json_is_json_whatever_it_is_called(client, network, name, content_type)
     assert UserToken.objects.get().profile["first_name"] == {"ok": "Иван", "mailru": "Мария"}[name]
 
 
-# --- errors that the network tells -----------------------------------------------------------------------------
+# --- errors that the network tells ------------------------------------------------------------------------
 
 SENT = {
     ("ok", "token"): "code-1234 ok-client-secret",
@@ -295,7 +295,7 @@ def test_a_token_that_the_api_does_not_know_logs_nobody_in(client, network, name
     fails(client, network, name, "api", answer(body), 502, "bad_answer")
 
 
-# --- tokens and user ids ---------------------------------------------------------------------------------------
+# --- tokens and user ids ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -396,7 +396,7 @@ def test_a_user_id_in_oks_token_answer_proves_nothing(client, network):
     assert UserToken.objects.get().uid == OK_UID
 
 
-# --- afterwards ------------------------------------------------------------------------------------------------
+# --- afterwards -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "endpoint"), ENDPOINTS)

@@ -147,7 +147,7 @@ def name_people_by_code(network):
     network.on("/ok/api", lambda call: answer(ok_profile(uid=call.params["access_token"][3:]))(call))
 
 
-# --- logging in ------------------------------------------------------------------------------------------------
+# --- logging in -------------------------------------------------------------------------------------------
 
 
 def test_twelve_first_logins_of_one_person_make_one_user(network, ok_app, at_once):
@@ -208,7 +208,7 @@ def test_an_account_that_two_users_connect_at_once_is_that_of_one(network, ok_ap
     assert str(UserToken.objects.get().user_id) == winner
 
 
-# --- one state -------------------------------------------------------------------------------------------------
+# --- one state --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("engine", ["db", "signed_cookies"])
@@ -224,7 +224,7 @@ def test_one_state_that_comes_back_eight_times_at_once_is_exchanged_once(
     assert User.objects.count() == 1
 
 
-# --- disconnecting ---------------------------------------------------------------------------------------------
+# --- disconnecting ----------------------------------------------------------------------------------------
 
 
 def member(credentials, number):

@@ -62,7 +62,7 @@ def become(client, user):
     session.save()
 
 
-# --- what a state is -------------------------------------------------------------------------------------------
+# --- what a state is --------------------------------------------------------------------------------------
 
 
 def test_a_state_has_256_bits_and_is_new_at_every_start(client, ok_app):
@@ -83,7 +83,7 @@ def test_a_state_works_only_once(client, network, ok_app):
     refused(client, network, 400, "unknown_state", lambda: finish(client, state))
 
 
-# --- states that are not good ----------------------------------------------------------------------------------
+# --- states that are not good -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("state", ["", "x", "A" * 43, "\0", "я" * 43, "' OR 1=1 --", "\ud7ff\U0010ffff"])
@@ -170,7 +170,7 @@ def test_a_state_of_another_flow_is_refused(client, network, ok_app):
     refused(client, network, 400, "foreign_state", lambda: finish(client, state))
 
 
-# --- the user changed meanwhile --------------------------------------------------------------------------------
+# --- the user changed meanwhile ---------------------------------------------------------------------------
 
 
 def test_a_login_started_by_nobody_cannot_be_finished_by_a_user(client, network, ok_app, anna):
@@ -220,7 +220,7 @@ def test_a_state_is_burnt_when_the_user_changed(client, network, ok_app, anna, b
     refused(client, network, 400, "unknown_state", lambda: finish(client, state))
 
 
-# --- every use burns -------------------------------------------------------------------------------------------
+# --- every use burns --------------------------------------------------------------------------------------
 
 
 ANSWERS = {
@@ -271,7 +271,7 @@ def test_a_failed_login_can_be_started_again(client, network, ok_app):
     assert user_of(client)
 
 
-# --- many at once ----------------------------------------------------------------------------------------------
+# --- many at once -----------------------------------------------------------------------------------------
 
 
 def test_at_most_ten_logins_are_under_way_and_the_oldest_is_dropped(client, network, ok_app):
@@ -332,7 +332,7 @@ def test_a_tab_left_over_from_before_the_login_is_no_way_to_log_in_as_the_next_u
     refused(client, network, 403, "user_changed", lambda: finish(client, states[1]))
 
 
-# --- replays and floods ----------------------------------------------------------------------------------------
+# --- replays and floods -----------------------------------------------------------------------------------
 
 
 def test_an_old_signed_cookie_session_cannot_replay_a_state(client, network, ok_app, settings):
@@ -393,7 +393,7 @@ def test_claims_of_states_that_no_longer_count_are_dropped_at_a_later_start(
     assert set(UsedState.objects.values_list("digest", flat=True)) == {recent.digest, "still-good"}
 
 
-# --- a session cookie that the browser withholds ---------------------------------------------------------------
+# --- a session cookie that the browser withholds ----------------------------------------------------------
 
 
 @pytest.fixture

@@ -17,10 +17,12 @@ def create_user(identity: Identity, credentials: ProviderCredentials) -> Abstrac
     """
     model = get_user_model()
     user = model()
-    name = f"{credentials.name}_{get_random_string(12, 'abcdefghijkmnpqrstuvwxyz23456789')}"
-    if isinstance(model._meta.get_field(model.USERNAME_FIELD), models.EmailField):
-        name += "@socialgrants.invalid"  # RFC 2606: can never be anybody's address
-    setattr(user, model.USERNAME_FIELD, name)
+    username = model._meta.get_field(model.USERNAME_FIELD)
+    random = f"_{get_random_string(12, 'abcdefghijkmnpqrstuvwxyz23456789')}"
+    if isinstance(username, models.EmailField):
+        random += "@socialgrants.invalid"  # RFC 2606: can never be anybody's address
+    room = (getattr(username, "max_length", None) or 150) - len(random)
+    setattr(user, model.USERNAME_FIELD, credentials.name[:room] + random)
     for field in model._meta.get_fields():
         if field.name in ("first_name", "last_name") and isinstance(field, models.CharField):
             setattr(user, field.name, getattr(identity, field.name)[: field.max_length])
