@@ -556,6 +556,18 @@ def test_an_account_at_a_network_that_this_site_has_left_is_no_way_to_log_in(
     refused(client, network, 409, "last_login", lambda: client.post(disconnect_url(ok)))
 
 
+def test_the_accounts_are_shown_also_of_a_network_that_this_site_has_left(
+    client, network, ok_app, mailru_app, settings
+):
+    log_in(client)
+    log_in(client, "mailru")
+    UserToken.objects.update(state="needs_login")
+    settings.SOCIALGRANTS_PROVIDERS = ["tests.fakes.FakeOK"]
+    page = client.get(CONNECTIONS)
+    assert page.status_code == 200
+    assert page.content.decode().count("Connect again") == 1
+
+
 def test_who_has_a_password_may_disconnect_the_last_account(client, network, ok_app, anna):
     row = token_of(anna, ok_app)
     client.force_login(anna)

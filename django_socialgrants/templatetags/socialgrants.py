@@ -8,7 +8,7 @@ from django.template.context import RequestContext
 from django.urls import reverse
 from django.utils.translation import gettext
 
-from django_socialgrants.exceptions import SocialGrantsError, UnsupportedGrant
+from django_socialgrants.exceptions import SocialGrantsError, UnknownCredentials, UnsupportedGrant
 from django_socialgrants.models import ProviderCredentials
 
 logger = logging.getLogger("django_socialgrants")
@@ -26,12 +26,9 @@ def login_button(
     """
     try:
         credentials = ProviderCredentials.objects.named(name)
-        if not credentials.offers(flow):
-            raise UnsupportedGrant(f"{name!r} does not offer the {flow} flow")
-        return _button(context, credentials, next, flow, label)
-    except SocialGrantsError as error:
-        logger.warning("no login button: %s", error)
-        return {}
+    except UnknownCredentials as error:
+        return _no_button(error)
+    return _button(context, credentials, next, flow, label)
 
 
 @register.inclusion_tag("socialgrants/login_buttons.html", takes_context=True)
@@ -56,7 +53,12 @@ def application_button(
 def _button(
     context: RequestContext, credentials: ProviderCredentials, next: str, flow: str, label: str = ""
 ) -> dict[str, Any]:
-    provider = credentials.get_provider()
+    try:
+        if not credentials.offers(flow):
+            raise UnsupportedGrant(f"{credentials.name!r} does not offer the {flow} flow")
+        provider = credentials.get_provider()
+    except SocialGrantsError as error:
+        return _no_button(error)
     user = getattr(context.get("request"), "user", None)
     connecting = getattr(user, "is_authenticated", False)
     words = gettext("Connect %(network)s") if connecting else gettext("Login with %(network)s")
@@ -67,3 +69,8 @@ def _button(
         "next": next,
         "provider": provider,
     }
+
+
+def _no_button(error: SocialGrantsError) -> dict[str, Any]:
+    logger.warning("no login button: %s", error)
+    return {}
