@@ -71,6 +71,17 @@ def decrypt(ciphertext: str, place: bytes) -> str:
     )
 
 
+def missing_key(ciphertext: str) -> str:
+    """The fingerprint of the key that a ciphertext names, if that key is not configured; else ""."""
+    named = _fingerprint(ciphertext)
+    return "" if named in {key.fingerprint for key in keys()} else named
+
+
+def _fingerprint(ciphertext: str) -> str:
+    form = re.match(r"v1\.([0-9a-f]{8})\.", ciphertext)
+    return form[1] if form else ""
+
+
 def keys() -> tuple[Key, ...]:
     """The site's keys, the one that encrypts first. Raises ImproperlyConfigured for a malformed one."""
     if not conf.ENCRYPTION_KEYS:
