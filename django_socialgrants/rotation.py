@@ -115,7 +115,7 @@ def _settle_all() -> Iterator[Settled]:
 
 def _survey(model: type[models.Model]) -> Survey:
     heads, first = _heads(model), crypto.keys()[0].fingerprint
-    groups = _rows(model).alias(**heads).values_list(*heads).annotate(rows=Count("pk"))
+    groups = _rows(model).annotate(**heads).values_list(*heads).annotate(rows=Count("pk"))
     result = Survey(model._meta.db_table)
     for *found, rows in groups.order_by().iterator():
         named = {crypto.named_key(head) for head in found if head}
