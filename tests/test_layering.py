@@ -24,6 +24,7 @@ IMPURE = """
     conf clock
     registry crypto
     fields
+    rotation
     models
     deadline
     transport
@@ -41,6 +42,7 @@ IMPURE = """
     checks
     apps
     migrations
+    management
     sandbox
 """
 """Each line imports only from the lines above it. A folder stands for all modules in it."""
