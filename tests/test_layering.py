@@ -40,6 +40,7 @@ IMPURE = """
     templatetags views
     urls
     checks
+    tasks
     apps
     migrations
     management

@@ -53,8 +53,8 @@ def refresh_due(
     """Refresh the due tokens of the applications `names` (none = all); of each what it came to.
 
     `within` adds tokens without failures that come due in so many seconds. `dry_run` only counts. Once `stop`
-    says so no more tokens are claimed, those on their way are settled, and all leases given back. `watch` is called
-    with the growing report after counting and after every token.
+    says so no more tokens are claimed, those on their way are settled, and all leases given back. `watch` is
+    called with the growing report after counting and after every token.
 
     Raises UnknownCredentials.
     """
