@@ -6,8 +6,8 @@ request, and the token's `reason` says so from then on.
 """
 
 import os
+import platform
 import secrets
-import socket
 
 from django.db import router
 from django.db.models import Case, F, Q, Value, When
@@ -32,7 +32,7 @@ def free() -> Q:
 
 def new_owner() -> str:
     """A name for one claim; it tells an operator which process of which host has it."""
-    return f"{socket.gethostname()[:30]}:{os.getpid()}:{secrets.token_hex(8)}"
+    return f"{platform.node()[:30]}:{os.getpid()}:{secrets.token_hex(8)}"
 
 
 def claim(tokens: UserTokenQuerySet, owner: str) -> int:
