@@ -35,6 +35,7 @@ IMPURE = """
     flows.refresh flows.lane
     flows.call flows.refresh_due
     flows.login
+    flows.password
     api
     backends middleware decorators pages callback
     templatetags views
