@@ -6,6 +6,8 @@ import json
 import logging
 import os
 import pty
+import re
+import shlex
 import subprocess
 import sys
 import termios
@@ -23,6 +25,7 @@ from django.utils import timezone, translation
 
 from django_socialgrants.exceptions import SocialGrantsError
 from django_socialgrants.flows.password import MET, SAID
+from django_socialgrants.management.commands.password_grant import Command
 from django_socialgrants.models import ProviderCredentials, UserToken
 from django_socialgrants.registry import providers
 from tests.conftest import MAILRU_UID, OK_UID, mailru_profile, mailru_token, ok_profile
@@ -327,6 +330,15 @@ def test_data_is_the_same_in_every_language(anna, typed):
     with translation.override("ru"):
         out, _ = grant("ok", "ivan", "--user", "anna")
     assert out.startswith(f"uid {OK_UID}, expires ")
+
+
+def test_the_commands_of_the_readme_are_understood():
+    readme = (Path(__file__).parents[1] / "README.rst").read_text()
+    examples = re.findall(r"manage\.py password_grant (.+)", readme)
+    assert len(examples) >= 2
+    for example in examples:
+        parsed = Command().create_parser("manage.py", "password_grant").parse_args(shlex.split(example))
+        assert (parsed.name, parsed.user) == ("ok", "bot")
 
 
 # --- refused before anybody is asked ---------------------------------------------------------------------
