@@ -20,7 +20,7 @@ import pytest
 from django.conf import settings as site_settings
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db import connection, connections
+from django.db import IntegrityError, connection, connections
 from django.utils import timezone, translation
 
 from django_socialgrants.exceptions import SocialGrantsError
@@ -539,6 +539,31 @@ def test_an_account_of_somebody_else_is_not_taken(anna, typed, name, username, u
     refused(1, "already connected to somebody else", name, username, "--user", "anna")
     row = UserToken.objects.get()
     assert (row.user, row.access_token.reveal()) == (boris, "token-before")
+
+
+@pytest.mark.parametrize("connected", [False, True])
+def test_a_user_who_is_deactivated_while_the_password_is_typed_gets_nothing(
+    network, anna, ok_app, monkeypatch, connected
+):
+    def prompt(text):
+        User.objects.update(is_active=False)
+        return PASSWORD
+
+    if connected:
+        token_of(anna, ok_app, uid=OK_UID)
+    monkeypatch.setattr(getpass, "getpass", prompt)
+    with pytest.raises(CommandError, match="not active") as caught:
+        grant("ok", "ivan", "--user", "anna")
+    assert caught.value.returncode == 2
+    assert not UserToken.objects.filter(grant_type="password").exists()
+
+
+def test_a_database_that_is_too_busy_is_to_be_tried_again(network, anna, typed, monkeypatch):
+    def save(self, **kwargs):
+        raise IntegrityError("somebody else was faster")
+
+    monkeypatch.setattr(UserToken, "save", save)
+    refused(1, "Too much is happening at once.*IntegrityError", "ok", "ivan", "--user", "anna")
 
 
 # --- secrets ---------------------------------------------------------------------------------------------

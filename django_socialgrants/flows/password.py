@@ -102,12 +102,12 @@ def grant_access(
     """
     try:
         credentials = ProviderCredentials.objects.named(name)
-        owner = _owner(user)
+        _owner(user)
         _check_complete(credentials, username)
         token = _redeem(credentials, PasswordGrant(username, _filled_in(ask()), scope or credentials.scope))
         token = replace(token, scope=token.scope or scope)
         granted = Granted(credentials, token, identify(credentials, token), PasswordGrant.grant_type)
-        return link(granted, user=owner)
+        return link(granted, user=_owner(user))  # looked up again: typing takes its time
     except Refusal as refusal:
         raise NotGranted(refusal.sentence, status=1, detail=refusal.detail) from None
     except (SocialGrantsError, ImproperlyConfigured) as error:
