@@ -36,6 +36,7 @@ IMPURE = """
     flows.refresh flows.lane
     flows.call flows.refresh_due
     flows.login
+    flows.password
     api
     backends middleware decorators pages callback
     templatetags views
