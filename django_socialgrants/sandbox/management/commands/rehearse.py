@@ -32,7 +32,7 @@ class Command(BaseCommand):
         )
         lasting = parser.add_mutually_exclusive_group()
         lasting.add_argument(
-            "--count", type=_positive, metavar="N", help=_("end after N requests have failed")
+            "--count", type=_positive, metavar="N", help=_("end at each network after N requests have failed")
         )
         lasting.add_argument(
             "--for", type=_positive, metavar="SECONDS", dest="lasting", help=_("end after that time")
