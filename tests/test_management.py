@@ -41,6 +41,21 @@ def test_there_is_a_progress_bar_on_a_terminal():
     assert "7/7" in said_on_a_terminal(COUNT.format(shown=True))
 
 
+def test_what_is_said_meanwhile_stands_on_lines_of_its_own():
+    speak = """
+import sys
+from django_socialgrants.management.progress import above_progress, progress
+with progress(2) as advance:
+    advance(1)
+    with above_progress():
+        print("something happened", file=sys.stderr)
+    advance(1)
+"""
+    lines = [line.rpartition("\r")[2] for line in said_on_a_terminal(speak).split("\r\n")]
+    assert lines[0] == "something happened"
+    assert "2/2" in lines[1]
+
+
 def test_there_is_none_if_it_is_not_wanted():
     assert said_on_a_terminal(COUNT.format(shown=False)) == ""
 

@@ -10,7 +10,7 @@ from django.utils.translation import ngettext
 from django_socialgrants import rotation
 from django_socialgrants.exceptions import DecryptionError
 from django_socialgrants.management.interruption import interruptible
-from django_socialgrants.management.progress import progress
+from django_socialgrants.management.progress import above_progress, progress
 from django_socialgrants.rotation import Outcome, Settled, Survey, Tally
 
 
@@ -50,7 +50,8 @@ class Command(BaseCommand):
             def settled(row: Settled) -> None:
                 advance(1)
                 if row.error:
-                    self.stderr.write(f"{row.table} {row.pk}: {_reason(row.error)}")
+                    with above_progress():
+                        self.stderr.write(f"{row.table} {row.pk}: {_reason(row.error)}")
 
             tallies = rotation.rotate(settled=settled, stopped=lambda: interruption)
         self.print_tallies(before, tallies)
