@@ -56,7 +56,9 @@ class Command(BaseCommand):
             tallies = rotation.rotate(settled=settled, stopped=lambda: interruption)
         self.print_tallies(before, tallies)
         if interruption:
-            self.stderr.write(_("Stopped. What is left is done when the command runs again."))
+            self.stderr.write(
+                _("Stopped. What is left is done when the command runs again."), self.style.NOTICE
+            )
             return 128 + interruption.signal
         return self.conclude(rotation.survey())
 
@@ -83,7 +85,7 @@ class Command(BaseCommand):
                 "The keys %(keys)s are no longer used: they can be removed from the settings.",
                 len(unused),
             )
-            self.stderr.write(text % {"keys": ", ".join(unused)})
+            self.stderr.write(text % {"keys": ", ".join(unused)}, self.style.SUCCESS)
         if lost:
             text = ngettext(
                 "The key %(keys)s is needed, but not configured.",
