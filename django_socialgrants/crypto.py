@@ -85,6 +85,12 @@ def named_key(ciphertext: str) -> str:
     return head[1] if head else ""
 
 
+def missing_key(ciphertext: str) -> str:
+    """The fingerprint of the key that a ciphertext names, if that key is not configured; else ""."""
+    named = named_key(ciphertext)
+    return "" if named in {key.fingerprint for key in keys()} else named
+
+
 def keys() -> tuple[Key, ...]:
     """The site's keys, the one that encrypts first. Raises ImproperlyConfigured for a malformed one."""
     found = [_key(encoded) for encoded in conf.ENCRYPTION_KEYS or _derived_keys()]

@@ -21,20 +21,26 @@ PURE = """
     providers.ok providers.mailru
 """
 IMPURE = """
-    conf
+    conf clock
     registry crypto
     fields
     rotation
     models
     deadline
     transport
-    flows.refusal flows.users
-    flows.state flows.call
+    signals
+    flows.refusal flows.users flows.report
+    flows.autocommit flows.health flows.lease
+    flows.state flows.renewal
+    flows.refresh flows.lane
+    flows.call flows.refresh_due
     flows.login
-    backends pages callback
+    api
+    backends middleware decorators pages callback
     templatetags views
     urls
     checks
+    tasks
     apps
     migrations
     management

@@ -32,7 +32,7 @@ class OK(Provider):
         "client_key": "application public key",
     }
     default_expires_in = 30 * 60
-    refresh_lifetime = 30 * 24 * 3600
+    refresh_lifetime = keep_alive_lifetime = 30 * 24 * 3600
     token_names = {
         "access_token": ("access_token", "session_key"),
         "session_secret": ("session_secret_key",),
