@@ -19,10 +19,13 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from django_socialgrants import rotation
 from django_socialgrants.crypto import Key, derived_key
 from django_socialgrants.models import ProviderCredentials, UserToken
+from tests.conftest import ok_token
+from tests.network import answer
 from tests.test_fields import store, stored
 from tests.test_races import PATIENCE, together
 
@@ -367,6 +370,25 @@ def test_what_an_old_process_stores_behind_the_run_is_noticed(ok_app, keys, refr
         done = rotate()
     assert (done.code, done.err) == (1, "1 row is not encrypted with the first key.\n")
     assert rotate().code == 0
+    assert_nothing_lost()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_command_that_refreshes_may_run_meanwhile(network, ok_app, keys):
+    due = {"next_refresh_at": timezone.now(), "expires_at": timezone.now()}
+    for token in store_tokens(ok_app, 2):
+        UserToken.objects.filter(pk=token.pk).update(**due)
+    network.on("/ok/token", lambda call: answer(ok_token(access_token=text(1), refresh_token=None))(call))
+    keys(NEW, OLD)
+    writes = count()
+    with before_each_write(
+        lambda: next(writes) == 1 and call_command("refresh_tokens", stdout=io.StringIO())
+    ):
+        done = rotate()
+    assert done.code == 0
+    assert set(UserToken.objects.values_list("generation", flat=True)) == {1}
+    assert len(network.calls_to("/ok/token")) == 2
+    keys(NEW)
     assert_nothing_lost()
 
 
