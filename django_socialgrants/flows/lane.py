@@ -79,13 +79,13 @@ class Lane:
     def room(self, share: int) -> int:
         """How many more tokens may be claimed, where `share` can be on their way at once.
 
-        As many again are kept ready, so that no thread waits for the database.
+        As many again are kept ready at least, so that no thread waits for the database.
         """
         if not self.is_open:
             return 0
         if self._known.probing:
             return 1 - self.in_flight
-        return 2 * share - self.in_flight if self.in_flight <= share else 0
+        return 4 * share - self.in_flight if self.in_flight <= 2 * share else 0
 
     def claim(self, count: int) -> list[UserToken]:
         """The next tokens that nobody else is refreshing, `count` at most; their leases are ours now."""
