@@ -25,6 +25,8 @@ IMPURE = """
     registry crypto
     fields
     models
+    declared
+    sync
     deadline
     transport
     flows.refusal flows.users
@@ -33,8 +35,9 @@ IMPURE = """
     backends pages callback
     templatetags views
     urls
-    checks
-    apps
+    checks.problems
+    checks.credentials checks.database checks.keys checks.providers checks.settings checks.site
+    apps management
     migrations
     sandbox
 """

@@ -1,5 +1,6 @@
 """OK.ru (Odnoklassniki): https://apiok.ru/en/ext/oauth/ and https://apiok.ru/en/dev/methods/."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,9 @@ class OK(Provider):
         "client_secret": "application secret key",
         "client_key": "application public key",
     }
+    required_credentials = ("client_id", "client_secret", "client_key")
+    client_id_pattern = re.compile(r"[0-9]+")
+    client_key_pattern = re.compile(r"[0-9A-Z]+ABABA")
     default_expires_in = 30 * 60
     refresh_lifetime = 30 * 24 * 3600
     token_names = {
