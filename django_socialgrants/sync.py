@@ -20,6 +20,9 @@ from .models import ProviderCredentials, UserToken
 _IDENTITY = ("provider", "client_id")
 """What tells one application of a network from another."""
 
+_ATTEMPTS = 3
+"""Another server that is deployed at the same time may be writing the same rows: it has written them then."""
+
 
 class SyncRefused(Exception):
     """Nothing was written; each of `reasons` is a sentence without a secret."""
@@ -64,7 +67,7 @@ def sync(*, prune: bool = False, dry_run: bool = False) -> list[Change]:
         crypto.keys()
     except ImproperlyConfigured as error:
         raise SyncRefused([str(error)]) from None
-    for _attempt in range(2):  # another process may be making the same rows: then it has them by now
+    for _attempt in range(_ATTEMPTS):
         try:
             return _sync_together(applications, prune, dry_run)
         except DatabaseError as error:
@@ -77,12 +80,13 @@ def sync(*, prune: bool = False, dry_run: bool = False) -> list[Change]:
 
 def _sync_together(applications: Mapping[str, dict[str, Any]], prune: bool, dry_run: bool) -> list[Change]:
     with transaction.atomic():
+        if not dry_run:  # SQLite waits for another writer only if the first statement is a write
+            ProviderCredentials.objects.filter(pk=0).update(scope="")
         rows = ProviderCredentials.objects.select_for_update().order_by("pk")
         stored = {row.name: row for row in rows}
+        gone = [row for name, row in stored.items() if name not in applications] if prune else []
         changes = [_declare(stored.get(name), name, fields) for name, fields in applications.items()]
-        if prune:
-            changes += [_delete(row) for name, row in stored.items() if name not in applications]
-        due = [change for change in changes if change]
+        due = [*map(_delete, gone), *filter(None, changes)]
         if not dry_run:
             for change in due:
                 change.apply()

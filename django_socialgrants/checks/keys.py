@@ -53,7 +53,8 @@ def _is_made_up(encoded: str) -> bool:
     key = urlsafe_b64decode(encoded)
     half = len(key) // 2
     steps = {(after - before) % 256 for before, after in zip(key, key[1:], strict=False)}
-    return len(set(key)) < _MIXED_ENOUGH or len(steps) < _MIXED_ENOUGH or key[:half] == key[half:]
+    ruled = len(set(key)) < _MIXED_ENOUGH or len(steps) < _MIXED_ENOUGH or key[:half] == key[half:]
+    return ruled and len(key) == 32
 
 
 def _hint() -> str:

@@ -10,7 +10,6 @@ from django.utils.translation import gettext as _
 from django_socialgrants.exceptions import DecryptionError, UnknownProvider
 from django_socialgrants.models import ProviderCredentials
 from django_socialgrants.oauth.provider import Provider
-from django_socialgrants.oauth.values import Secret
 
 _PLACEHOLDER = re.compile(
     r"\.+|…|\*+|x{3,}|<.*>|change[-_ ]?me|your[-_ ].*|client[-_ ](id|secret|key)|secret|key|none|null|todo",
@@ -41,24 +40,16 @@ def problems(credentials: ProviderCredentials) -> list[Problem]:
     values: _Values = {"client_id": credentials.client_id}
     found: list[Problem] = []
     for field in ("client_secret", "client_key"):
-        value = _revealed(getattr(credentials, field))
-        if isinstance(value, str):
-            values[field] = value
-        else:
-            found.append(_undecipherable(field, value))
+        try:
+            values[field] = getattr(credentials, field).reveal()
+        except DecryptionError as error:
+            found.append(_undecipherable(field, error))
+        except ImproperlyConfigured:
+            pass  # a malformed key, which has a check of its own
     for field, value in values.items():
         found.extend(_alone(provider, field, value))
     found.extend(_together(provider, values))
     return found
-
-
-def _revealed(secret: Secret) -> str | DecryptionError:
-    try:
-        return secret.reveal()
-    except DecryptionError as error:
-        return error
-    except ImproperlyConfigured:  # a malformed key, which has a check of its own
-        return DecryptionError("no usable key")
 
 
 def _undecipherable(field: str, error: DecryptionError) -> Problem:
@@ -83,19 +74,19 @@ def _alone(provider: Provider, field: str, value: str) -> Iterator[Problem]:
                 % names,
                 id="socialgrants.W002",
             )
+    elif _PLACEHOLDER.fullmatch(value.strip()):
+        yield Problem(
+            field,
+            _("%(field)s is a placeholder") % names,
+            _("Copy the value from the application's page at %(network)s.") % names,
+            id="socialgrants.W004",
+        )
     elif value.split() != [value]:
         yield Problem(
             field,
             _("%(field)s holds white space") % names,
             _("Copy it again, without blanks and line breaks around it."),
             id="socialgrants.W003",
-        )
-    elif _PLACEHOLDER.fullmatch(value):
-        yield Problem(
-            field,
-            _("%(field)s is a placeholder") % names,
-            _("Copy the value from the application's page at %(network)s.") % names,
-            id="socialgrants.W004",
         )
     elif field == "client_id" and not provider.client_id_pattern.fullmatch(value):
         yield Problem(

@@ -37,34 +37,43 @@ def check_providers(**kwargs: Any) -> Sequence[CheckMessage]:
 def _check_endpoints(path: str, provider: Provider) -> Iterator[CheckMessage]:
     """What a flow needs is there, and nothing is called in clear."""
     try:
-        urls = {
-            "authorization_endpoint": provider.authorization_endpoint,
-            "api_endpoint": provider.api_endpoint,
-            **{f"token_endpoints[{grant!r}]": url for grant, url in provider.token_endpoints.items()},
-        }
+        urls = _endpoints(provider)
+        missing = [name for name in _needed(provider) if not urls.get(name)]
     except ImproperlyConfigured:
         return  # an endpoint that depends on a setting, which has a check of its own
-    names = {"path": path}
-    missing = []
-    if provider.response_types and not urls["authorization_endpoint"]:
-        missing.append("authorization_endpoint")
-    if "code" in provider.response_types and not urls.get("token_endpoints['authorization_code']"):
-        missing.append("token_endpoints['authorization_code']")
+    except Exception as error:  # whatever a class of others does
+        urls, missing = {}, [_("readable endpoints (%(error)s)") % {"error": type(error).__name__}]
     if missing:
         yield Error(
             _("SOCIALGRANTS_PROVIDERS: %(path)r has no %(missing)s")
-            % {**names, "missing": ", ".join(missing)},
+            % {"path": path, "missing": ", ".join(missing)},
             hint=_("Add it to the class, or take the flow that needs it out of its response_types."),
             id="socialgrants.E005",
         )
     for name, url in urls.items():
-        if url and not is_secure(url):
+        if url and not (isinstance(url, str) and is_secure(url)):
             yield Error(
                 _("SOCIALGRANTS_PROVIDERS: %(path)r has a %(name)s that is not https://")
-                % {**names, "name": name},
+                % {"path": path, "name": name},
                 hint=_(
                     "Networks are called over https. For tests on this machine: "
                     "SOCIALGRANTS_INSECURE_LOOPBACK = True"
                 ),
                 id="socialgrants.E006",
             )
+
+
+def _endpoints(provider: Provider) -> dict[str, object]:
+    tokens = {f"token_endpoints[{grant!r}]": url for grant, url in provider.token_endpoints.items()}
+    return {
+        "authorization_endpoint": provider.authorization_endpoint,
+        "api_endpoint": provider.api_endpoint,
+        **tokens,
+    }
+
+
+def _needed(provider: Provider) -> Iterator[str]:
+    if provider.response_types:
+        yield "authorization_endpoint"
+    if "code" in provider.response_types:
+        yield "token_endpoints['authorization_code']"
