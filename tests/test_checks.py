@@ -254,7 +254,15 @@ def test_a_server_should_have_keys_of_its_own(settings):
 
 @pytest.mark.parametrize(
     "material",
-    [b"\0" * 32, b"k" * 32, b"ab" * 16, bytes(range(16)) * 2, bytes(range(32)), bytes(range(64, 0, -2))],
+    [
+        b"\0" * 32,
+        b"k" * 32,
+        b"ab" * 16,
+        bytes(range(16)) * 2,
+        bytes.fromhex("8a1f03d7c65be29044fe7b1d926ca830") * 2,
+        bytes(range(32)),
+        bytes(range(64, 0, -2)),
+    ],
 )
 def test_a_key_that_was_made_up_is_told_on_a_server(settings, material):
     settings.SOCIALGRANTS_ENCRYPTION_KEYS = [DRAWN, key(material)]
