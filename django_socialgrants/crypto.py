@@ -11,6 +11,7 @@ import os
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
+from collections.abc import Iterator
 from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
@@ -25,6 +26,9 @@ from .exceptions import DecryptionError
 from .oauth.values import Secret
 
 _NONCE_BYTES = 16
+_HEAD = re.compile(r"v1\.([0-9a-f]{8})\.")
+HEAD_LENGTH = len("v1.00000000.")
+"""Characters with which a ciphertext begins, and which name its key."""
 
 
 class Key:
@@ -34,10 +38,15 @@ class Key:
         self.fingerprint = _derive(material, b"fingerprint", 4).hex()
         self._cipher = AESSIV(_derive(material, b"encryption", 64))
 
+    @property
+    def head(self) -> str:
+        """What every ciphertext of this key begins with."""
+        return f"v1.{self.fingerprint}."
+
     def encrypt(self, secret: Secret, place: bytes) -> str:
         nonce = os.urandom(_NONCE_BYTES)
         sealed = self._cipher.encrypt(secret.reveal().encode("utf-8"), [place, nonce])
-        return f"v1.{self.fingerprint}.{urlsafe_b64encode(nonce + sealed).decode()}"
+        return self.head + urlsafe_b64encode(nonce + sealed).decode()
 
     def decrypt(self, sealed: bytes, place: bytes) -> str:
         return self._cipher.decrypt(sealed[_NONCE_BYTES:], [place, sealed[:_NONCE_BYTES]]).decode("utf-8")
@@ -50,10 +59,9 @@ def encrypt(secret: Secret, place: bytes) -> str:
 
 def decrypt(ciphertext: str, place: bytes) -> str:
     """The text of a ciphertext. Raises DecryptionError; nothing is ever taken for plain text."""
-    form = re.fullmatch(r"v1\.([0-9a-f]{8})\.(.+)", ciphertext, re.DOTALL)
-    if form is None:
+    fingerprint, encoded = named_key(ciphertext), ciphertext[HEAD_LENGTH:]
+    if not fingerprint or not encoded:
         raise DecryptionError("a stored secret is not encrypted in a form that is known here")
-    fingerprint, encoded = form.groups()
     key = next((key for key in keys() if key.fingerprint == fingerprint), None)
     if key is None:
         raise DecryptionError(
@@ -71,11 +79,21 @@ def decrypt(ciphertext: str, place: bytes) -> str:
     )
 
 
+def named_key(ciphertext: str) -> str:
+    """The fingerprint that a ciphertext, or its head, names; "" for what is no ciphertext of ours."""
+    head = _HEAD.match(ciphertext)
+    return head[1] if head else ""
+
+
+def missing_key(ciphertext: str) -> str:
+    """The fingerprint of the key that a ciphertext names, if that key is not configured; else ""."""
+    named = named_key(ciphertext)
+    return "" if named in {key.fingerprint for key in keys()} else named
+
+
 def keys() -> tuple[Key, ...]:
     """The site's keys, the one that encrypts first. Raises ImproperlyConfigured for a malformed one."""
-    if not conf.ENCRYPTION_KEYS:
-        return _derived_keys(settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-    found = [_own_key(encoded) for encoded in conf.ENCRYPTION_KEYS]
+    found = [_key(encoded) for encoded in conf.ENCRYPTION_KEYS or _derived_keys()]
     usable = tuple(key for key in found if key)
     if len(usable) < len(found):
         where = f"SOCIALGRANTS_ENCRYPTION_KEYS[{found.index(None)}]"
@@ -84,18 +102,28 @@ def keys() -> tuple[Key, ...]:
 
 
 @lru_cache(maxsize=64)
-def _own_key(encoded: str) -> Key | None:
+def derived_key(secret_key: str | bytes) -> str:
+    """The key that encrypts while SOCIALGRANTS_ENCRYPTION_KEYS is empty, in the form of an entry of it.
+
+    A settings module may import and call this, to keep that key beside others.
+    """
+    material = secret_key.encode("utf-8") if isinstance(secret_key, str) else secret_key
+    return urlsafe_b64encode(_derive(material, b"key", 32)).decode()
+
+
+def _derived_keys() -> Iterator[str]:
+    yield derived_key(settings.SECRET_KEY)
+    yield from map(derived_key, settings.SECRET_KEY_FALLBACKS)
+
+
+@lru_cache(maxsize=64)
+def _key(encoded: str) -> Key | None:
     """The key, or None for a malformed one: an error raised here would show it to whoever reads the frame."""
     try:
         material = urlsafe_b64decode(encoded)
     except (ValueError, TypeError):
         return None
     return Key(material) if len(material) == 32 else None
-
-
-@lru_cache(maxsize=8)
-def _derived_keys(*secret_keys: str | bytes) -> tuple[Key, ...]:
-    return tuple(Key(key.encode("utf-8") if isinstance(key, str) else key) for key in secret_keys)
 
 
 def _derive(material: bytes, purpose: bytes, length: int) -> bytes:

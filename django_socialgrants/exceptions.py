@@ -7,8 +7,9 @@
     ├── IdentityTaken            the account belongs to another user of this site
     ├── DecryptionError          a stored secret can't be read: .fingerprint, .key_known
     ├── NeedsLogin               no usable token, the user must grant again: .reason
+    ├── UnsafeTransaction        a refresh could be undone by the transaction around it
     └── ProviderError            a network did not do what was asked
-        ├── ProviderUnavailable  no usable answer: .retry_after, .sent
+        ├── ProviderUnavailable  no usable answer: .retry_after, .sent, .status
         │   └── DeadlineExceeded ... because time was up
         ├── MalformedResponse    an answer that nobody documented
         ├── OAuthError           RFC 6749 section 5.2: .error, .description
@@ -90,6 +91,13 @@ class NeedsLogin(SocialGrantsError):
         return _restore, (type(self), self.args, self.__dict__)
 
 
+class UnsafeTransaction(SocialGrantsError):
+    """A token can't be refreshed here and now: the caller's transaction would undo it, or is in its way.
+
+    No request was sent. `flows.autocommit` tells when that is so.
+    """
+
+
 class ProviderError(SocialGrantsError):
     """A network did not do what it was asked.
 
@@ -122,15 +130,23 @@ class ProviderUnavailable(ProviderError):
     """No usable answer: no connection, time was up, HTTP 5xx or 429.
 
     `retry_after` is the network's wish in whole seconds, or None. `sent` is False when the network can't
-    have received the request, so that sending it again is safe; True when it may have.
+    have received the request, so that sending it again is safe; True when it may have. `status` is the HTTP
+    status of its answer, None when none came.
     """
 
     def __init__(
-        self, message: str, *, retry_after: int | None = None, sent: bool = False, gateway_status: int = 503
+        self,
+        message: str,
+        *,
+        retry_after: int | None = None,
+        sent: bool = False,
+        status: int | None = None,
+        gateway_status: int = 503,
     ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         self.sent = sent
+        self.status = status
         self.gateway_status = gateway_status
 
 
@@ -199,6 +215,7 @@ class ServiceUnavailable(APIError, ProviderUnavailable):
     gateway_status = 503
     retry_after = None
     sent = True
+    status = 200
 
 
 def _masked(text: str, secrets: Iterable[str]) -> str:

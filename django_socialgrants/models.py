@@ -1,14 +1,16 @@
 """What is kept: applications, tokens, and which states were used."""
 
+import time
 from collections.abc import Iterable
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from .clock import DatabaseNow
 from .conf import conf
 from .exceptions import UnknownCredentials, UnknownProvider
 from .fields import EncryptedField, SealedModel, SealedQuerySet
@@ -74,7 +76,36 @@ class ProviderCredentials(SealedModel):
         return Credentials(self.client_id, self.client_secret, self.client_key)
 
 
+class ApplicationHealth(models.Model):
+    """How an application has fared at its network's token endpoint lately: shared by all who refresh.
+
+    There is no row for an application that never had trouble.
+    """
+
+    credentials = models.OneToOneField(
+        ProviderCredentials,
+        models.CASCADE,
+        primary_key=True,
+        related_name="health",
+        verbose_name=_("application"),
+    )
+    failures = models.PositiveIntegerField(_("failures in a row"), default=0)
+    paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
+    reason = models.CharField(_("reason"), max_length=64, blank=True)
+
+    class Meta:
+        verbose_name = _("health of an application")
+        verbose_name_plural = _("health of applications")
+
+    def __str__(self) -> str:
+        return f"{self.credentials_id}: {self.failures}"
+
+
 class UserTokenQuerySet(SealedQuerySet["UserToken"]):
+    def with_time(self) -> Self:
+        """Each token with its application and the database's time, for `UserToken.now`."""
+        return self.select_related("credentials").annotate(database_now=DatabaseNow())
+
     def bulk_create(self, objs: Iterable["UserToken"], *args: Any, **kwargs: Any) -> list["UserToken"]:
         objs = list(objs)
         for token in objs:
@@ -117,15 +148,26 @@ class UserToken(SealedModel):
 
     objects = UserTokenQuerySet.as_manager()
 
+    database_now: datetime | None = None
+    """The database's time when the row was read, if `with_time()` asked for it."""
+    read_at: float = 0
+
     class Meta:
         verbose_name = _("user token")
         verbose_name_plural = _("user tokens")
         constraints = [
             models.UniqueConstraint(fields=["credentials", "uid"], name="socialgrants_one_identity")
         ]
+        indexes = [models.Index(fields=["credentials", "next_refresh_at"], name="socialgrants_due")]
 
     def __str__(self) -> str:
         return f"{self.credentials_id}:{self.uid}"
+
+    @classmethod
+    def from_db(cls, *args: Any, **kwargs: Any) -> Self:
+        token = super().from_db(*args, **kwargs)
+        token.read_at = time.monotonic()
+        return token
 
     def save(self, *args: Any, update_fields: Iterable[str] | None = None, **kwargs: Any) -> None:
         before = self.expires_at, self.next_refresh_at
@@ -147,6 +189,21 @@ class UserToken(SealedModel):
             self.next_refresh_at = self.expires_at - timedelta(seconds=conf.REFRESH_BEFORE)
 
     @property
+    def now(self) -> datetime:
+        """The time by the database's clock, or by this host's for a row that was not read with it."""
+        if self.database_now is None:
+            return timezone.now()
+        return self.database_now + timedelta(seconds=time.monotonic() - self.read_at)
+
+    def is_valid(self, *, seconds: float = 0) -> bool:
+        """Whether the access token lives for at least so many seconds more, as far as its expiry tells."""
+        return self.expires_at is None or self.now + timedelta(seconds=seconds) < self.expires_at
+
+    def is_backing_off(self) -> bool:
+        """Whether refreshes have failed, and the time for the next try has not come."""
+        return self.failures > 0 and self.next_refresh_at is not None and self.now < self.next_refresh_at
+
+    @property
     def network(self) -> str:
         """What people call the network, or the application's name if the network is no longer known."""
         provider = self._known_provider()
@@ -154,10 +211,10 @@ class UserToken(SealedModel):
 
     def is_refreshable(self) -> bool:
         """Whether anything can prolong this token without its user."""
-        if self.refresh_token or not self.scope:
-            return bool(self.refresh_token)
+        if not (self.refresh_token or self.scope):
+            return False  # seen without asking what the network can do, which may cost a query
         provider = self._known_provider()
-        return provider is not None and provider.keep_alive_call(self.to_value()) is not None
+        return provider is not None and provider.can_refresh(self.to_value())
 
     def _known_provider(self) -> Provider | None:
         try:
@@ -171,15 +228,41 @@ class UserToken(SealedModel):
         Only in memory. A stored refresh token is kept when the grant brings none, and a scope that the answer
         does not name is the one that was asked for (RFC 6749, section 5.1).
         """
-        provider, now = self.credentials.get_provider(), timezone.now()
-        named = seconds(token.expires_in)
-        expires_in = provider.default_expires_in if named is None else named
-        changes: dict[str, Any] = {
-            "grant_type": grant_type,
-            "access_token": token.access_token,
+        now = timezone.now()
+        return self._put(
+            token,
+            now,
+            grant_type=grant_type,
+            session_secret=token.session_secret,
+            token_type=token.token_type[:64],
+            scope=(token.scope or self.credentials.scope)[:1000],
+            profile={**identity.profile, **identity.names(), "email": identity.email},
+            created_at=now,
+            refreshed_at=None,
+        )
+
+    def renew(self, token: Token) -> list[str]:
+        """Put a refreshed token in place of this one; the names of the changed fields.
+
+        Only in memory. What the answer does not name (RFC 6749, section 6) stays as it is.
+        """
+        named = {
             "session_secret": token.session_secret,
             "token_type": token.token_type[:64],
-            "scope": (token.scope or self.credentials.scope)[:1000],
+            "scope": token.scope[:1000],
+        }
+        now = self.now
+        return self._put(
+            token, now, refreshed_at=now, **{name: value for name, value in named.items() if value}
+        )
+
+    def _put(self, token: Token, now: datetime, **changes: Any) -> list[str]:
+        """Set access and refresh token, their times and `changes`; whatever was wrong with the old one is over."""
+        provider = self.credentials.get_provider()
+        named = seconds(token.expires_in)
+        expires_in = provider.default_expires_in if named is None else named
+        changes |= {
+            "access_token": token.access_token,
             "expires_at": now + timedelta(seconds=expires_in),
             "state": self.State.ACTIVE,
             "reason": "",
@@ -187,9 +270,6 @@ class UserToken(SealedModel):
             "next_refresh_at": None,
             "lease_owner": "",
             "lease_until": None,
-            "profile": {**identity.profile, **identity.names(), "email": identity.email},
-            "created_at": now,
-            "refreshed_at": None,
         }
         if token.refresh_token:
             life = provider.refresh_lifetime

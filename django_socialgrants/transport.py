@@ -167,6 +167,7 @@ def _trouble(status: int, headers: Mapping[str, str], host: str | None) -> Provi
             f"{host}: HTTP {status}",
             retry_after=_retry_after(headers.get("retry-after", "")),
             sent=True,
+            status=status,
             gateway_status=503 if status in (429, 503) else 502,
         )
     if not 200 <= status < 300 and status < 400:

@@ -11,6 +11,7 @@ from django.shortcuts import resolve_url
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
+from . import signals
 from .callback import authorization_code, fragment, refuse_token, session_was_withheld, take_body, take_query
 from .conf import conf
 from .exceptions import UnsupportedGrant
@@ -97,12 +98,14 @@ def disconnect(request: HttpRequest, pk: int) -> HttpResponseBase:
     own = UserToken.objects.filter(user=request.user)
     with transaction.atomic():
         own.update(generation=F("generation"))  # a lock in every database: of two disconnects one waits
-        if not own.filter(pk=pk).exists():
+        token = own.filter(pk=pk).first()
+        if token is None:
             raise Refusal("not_found")
         others = own.exclude(pk=pk).filter(credentials__provider__in=providers())
         if not request.user.has_usable_password() and not others.exists():
             raise Refusal("last_login")
         own.filter(pk=pk).delete()
+        signals.send_on_commit(signals.disconnected, token)
     return HttpResponseRedirect(reverse("socialgrants:connections"))
 
 
@@ -124,8 +127,9 @@ def _start(request: HttpRequest, credentials: ProviderCredentials, flow: str) ->
             request, "start.html", context, form_origins=[origin(provider.authorization_endpoint)]
         )
     redirect_uri = _redirect_uri(request, f"{flow}_callback", credentials.name)
+    scope = state.wanted_scope(request, credentials)
     issued = state.issue(
-        request, credentials, flow=flow, redirect_uri=redirect_uri, next_url=_next_url(request)
+        request, credentials, flow=flow, redirect_uri=redirect_uri, next_url=_next_url(request), scope=scope
     )
     pkce = provider.pkce and flow == "code"
     return HttpResponseRedirect(
@@ -134,7 +138,7 @@ def _start(request: HttpRequest, credentials: ProviderCredentials, flow: str) ->
             response_type=_RESPONSE_TYPES[flow],
             redirect_uri=redirect_uri,
             state=issued.reveal(),
-            scope=credentials.scope,
+            scope=scope,
             code_challenge=code_challenge(state.code_verifier(issued).reveal()) if pkce else "",
         )
     )

@@ -21,24 +21,32 @@ PURE = """
     providers.ok providers.mailru
 """
 IMPURE = """
-    conf
+    conf clock
     registry crypto
     fields
+    rotation
     models
     declared
     sync
     deadline
     transport
-    flows.refusal flows.users
-    flows.state flows.call
+    signals
+    flows.refusal flows.users flows.report
+    flows.autocommit flows.health flows.lease
+    flows.state flows.renewal
+    flows.refresh flows.lane
+    flows.call flows.refresh_due
     flows.login
-    backends pages callback
+    api
+    backends middleware decorators pages callback
     templatetags views
     urls
     checks.problems
     checks.credentials checks.database checks.keys checks.providers checks.settings checks.site
-    apps management
+    tasks
+    apps
     migrations
+    management
     sandbox
 """
 """Each line imports only from the lines above it. A folder stands for all modules in it."""

@@ -1,12 +1,38 @@
-"""A signed call of a network's REST API."""
+"""A signed call of a network's REST API, in the name of whom the token belongs to."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from django_socialgrants.exceptions import APIError
-from django_socialgrants.models import ProviderCredentials
+from django_socialgrants.exceptions import APIError, SessionExpired
+from django_socialgrants.models import ProviderCredentials, UserToken
 from django_socialgrants.oauth.values import Circuit, Token
 from django_socialgrants.transport import exchange
+
+from .refresh import renewed, usable
+
+
+def call_fresh(
+    token: UserToken, method: str, params: Mapping[str, Any], *, circuit: Circuit | None
+) -> tuple[Any, UserToken]:
+    """The result of the network's `method`, and the token that was good for it.
+
+    A stale token is refreshed first. One that the network calls expired is refreshed once, and the call repeated
+    once. `circuit` None = the application's own secret if it has one. Raises as `flows.refresh.usable` and `call`.
+    """
+    token = usable(token)
+    try:
+        return _call_with(token, method, params, circuit), token
+    except SessionExpired:
+        pass  # renewed outside of this handler, whose error is no context of what happens next
+    token = renewed(token)
+    return _call_with(token, method, params, circuit), token
+
+
+def _call_with(token: UserToken, method: str, params: Mapping[str, Any], circuit: Circuit | None) -> Any:
+    credentials = token.credentials
+    if circuit is None:
+        circuit = Circuit.SERVER_SERVER if credentials.client_secret else Circuit.CLIENT_SERVER
+    return call(credentials, token.to_value(), method, params, circuit=circuit)
 
 
 def call(

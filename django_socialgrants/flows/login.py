@@ -14,6 +14,7 @@ from django.db.models import F
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
+from django_socialgrants import signals
 from django_socialgrants.conf import conf
 from django_socialgrants.exceptions import (
     IdentityTaken,
@@ -26,7 +27,7 @@ from django_socialgrants.exceptions import (
 )
 from django_socialgrants.models import ProviderCredentials, UserToken
 from django_socialgrants.oauth.grants import Grant, ImplicitGrant, RefreshTokenGrant
-from django_socialgrants.oauth.values import Identity, Response, Token
+from django_socialgrants.oauth.values import Identity, Token
 from django_socialgrants.transport import exchange
 
 from . import state
@@ -60,6 +61,8 @@ def finish(
     else:
         token = redeem(credentials, grant)
         granted = Granted(credentials, token, identify(credentials, token), grant.grant_type)
+    scope = granted.token.scope or attempt.scope  # RFC 6749, section 5.1: unnamed if it is what was asked for
+    granted = replace(granted, token=replace(granted.token, scope=scope))
     if not request.user.is_authenticated:
         _log_in(request, granted)
     elif attempt.login and not _belongs_to(granted, request.user):
@@ -73,14 +76,7 @@ def redeem(credentials: ProviderCredentials, grant: Grant) -> Token:
     """The token that the network gives for `grant`. Raises ProviderError, UnsupportedGrant."""
     _require_secret(credentials)
     provider = credentials.get_provider()
-
-    def parse(response: Response) -> Token:
-        token = provider.parse_token(response.json())
-        if not 200 <= response.status < 300:
-            raise MalformedResponse(f"{provider.title}: HTTP {response.status} with a token")
-        return token
-
-    return exchange(provider.token_request(credentials.to_value(), grant), parse)
+    return exchange(provider.token_request(credentials.to_value(), grant), provider.parse_token_response)
 
 
 def _require_secret(credentials: ProviderCredentials) -> None:
@@ -146,12 +142,15 @@ def link(granted: Granted, *, user: User | None = None) -> UserToken:
         try:
             row = _find(granted)
             if row is None:
-                return _create(granted, user)
+                row = _create(granted, user)
+                signals.send_on_commit(signals.granted, row)
+                return row
             if user is not None and row.user_id != user.pk:
                 raise IdentityTaken("that account is connected to another user")
             if not row.user.is_active:
                 raise Refusal("inactive_user")
             if _replace(row, granted):
+                signals.send_on_commit(signals.granted, row)
                 return row
         except (IntegrityError, OperationalError) as error:  # somebody else was faster, or a deadlock
             problem = type(error).__name__
@@ -200,6 +199,7 @@ def _replace(row: UserToken, granted: Granted) -> bool:
     """Put the new token in place of the old one, if the row still is this user's."""
     changed = row.take(granted.token, granted.identity, grant_type=granted.grant_type)
     same = UserToken.objects.filter(pk=row.pk, user_id=row.user_id)
+    row.generation += 1
     return bool(same.update(**row.columns(changed), generation=F("generation") + 1))
 
 

@@ -28,6 +28,7 @@ MAX_PENDING = 10
 """States that one session can have on their way."""
 
 _SESSION_KEY = "socialgrants_states"
+_SCOPES_KEY = "socialgrants_scopes"
 _CLOCK_SKEW = 30  # seconds by which the clocks of a site's hosts may differ
 
 
@@ -46,10 +47,34 @@ class Attempt:
     redirect_uri: str
     next_url: str
     issued_at: float
+    scope: str = ""
+    """What is asked for, separated by spaces."""
+
+
+def want(request: HttpRequest, name: str, scope: str) -> None:
+    """Let the next grant for the application `name` ask for `scope`, too.
+
+    Kept in the session: what a request says about scope is never believed.
+    """
+    if scope:
+        wanted = request.session.get(_SCOPES_KEY) or {}
+        request.session[_SCOPES_KEY] = {**wanted, name: scope}
+
+
+def wanted_scope(request: HttpRequest, credentials: ProviderCredentials) -> str:
+    """The application's own scope, and what a view wanted besides."""
+    wanted = (request.session.get(_SCOPES_KEY) or {}).get(credentials.name, "")
+    return " ".join(dict.fromkeys([*credentials.scope.split(), *wanted.split()]))
 
 
 def issue(
-    request: HttpRequest, credentials: ProviderCredentials, *, flow: str, redirect_uri: str, next_url: str
+    request: HttpRequest,
+    credentials: ProviderCredentials,
+    *,
+    flow: str,
+    redirect_uri: str,
+    next_url: str,
+    scope: str = "",
 ) -> Secret:
     """A new state of 256 random bits for what the arguments say."""
     _forget_used()
@@ -63,6 +88,7 @@ def issue(
         redirect_uri=redirect_uri,
         next_url=next_url,
         issued_at=time.time(),
+        scope=scope,
     )
     state = Secret(secrets.token_urlsafe(32))
     pending = {**_pending(request), _digest(state): asdict(attempt)}

@@ -64,6 +64,8 @@ class Provider:
     """Life of an access token in seconds, where the answer does not say."""
     refresh_lifetime: int | None = None
     """Life of a refresh token in seconds; None when unknown."""
+    keep_alive_lifetime: int = 3600
+    """Life of an access token in seconds after its `keep_alive_call`."""
     uid_pattern: ClassVar[re.Pattern[str]] = re.compile(r"[0-9]{1,32}", re.ASCII)
     """What a whole user id looks like."""
     token_names: Mapping[str, tuple[str, ...]] = {}
@@ -152,6 +154,13 @@ class Provider:
             token_type=text_or_empty("token_type"),
         )
 
+    def parse_token_response(self, response: Response) -> Token:
+        """The token in the answer of a token endpoint; raises what `parse_token` raises."""
+        token = self.parse_token(response.json())
+        if not 200 <= response.status < 300:
+            raise MalformedResponse(f"{self.title}: HTTP {response.status} with a token")
+        return token
+
     def error_in(self, data: Any) -> ProviderError | None:
         """The error that an answer of any endpoint holds, whatever its HTTP status, or None.
 
@@ -207,8 +216,17 @@ class Provider:
         raise NotImplementedError
 
     def keep_alive_call(self, token: Token) -> tuple[str, Mapping[str, Any]] | None:
-        """The call that prolongs a token which has no refresh token; None when there is none."""
+        """The call that prolongs a token which has no refresh token; None when there is none.
+
+        From then on the token lives for `keep_alive_lifetime`.
+        """
         return None
+
+    def can_refresh(self, token: Token) -> bool:
+        """Whether the network would prolong this token without its user."""
+        if token.refresh_token and "refresh_token" in self.token_endpoints:
+            return True
+        return self.keep_alive_call(token) is not None
 
     # --- help for subclasses -----------------------------------------------------------------------------
 

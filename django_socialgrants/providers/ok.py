@@ -36,7 +36,7 @@ class OK(Provider):
     client_id_pattern = re.compile(r"[0-9]+")
     client_key_pattern = re.compile(r"[0-9A-Z]+ABABA")
     default_expires_in = 30 * 60
-    refresh_lifetime = 30 * 24 * 3600
+    refresh_lifetime = keep_alive_lifetime = 30 * 24 * 3600
     token_names = {
         "access_token": ("access_token", "session_key"),
         "session_secret": ("session_secret_key",),

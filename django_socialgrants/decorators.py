@@ -1,0 +1,56 @@
+"""For views that call a network."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.http import HttpRequest, HttpResponseRedirect, QueryDict
+from django.urls import reverse
+
+from .api import SocialAPI
+from .flows import state
+
+View = Callable[..., Any]
+
+
+def grant_required(name: str, *, scope: str = "") -> Callable[[View], View]:
+    """The user has granted the application `name` everything in `scope` (separated by spaces).
+
+    Who has not, logged in or not, is sent to grant what is missing, and comes back. For views and async views.
+    """
+
+    def decorate(view: View) -> View:
+        if iscoroutinefunction(view):
+
+            @wraps(view)
+            async def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+                missing = await sync_to_async(_ask_for_grant)(request, name, scope)
+                return missing or await view(request, *args, **kwargs)
+
+        else:
+
+            @wraps(view)
+            def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+                return _ask_for_grant(request, name, scope) or view(request, *args, **kwargs)
+
+        return guarded
+
+    return decorate
+
+
+def redirect_to_grant(request: HttpRequest, name: str, *, scope: str = "") -> HttpResponseRedirect:
+    """To the page where a visitor grants the application `name` its own scope and `scope`, and back to here.
+
+    What to answer when `NeedsLogin` is raised.
+    """
+    state.want(request, name, scope)
+    back = QueryDict(mutable=True)
+    back["next"] = request.get_full_path()
+    return HttpResponseRedirect(f"{reverse('socialgrants:code', args=[name])}?{back.urlencode()}")
+
+
+def _ask_for_grant(request: HttpRequest, name: str, scope: str) -> HttpResponseRedirect | None:
+    social = getattr(request, "social", None)
+    api: SocialAPI = social[name] if social else SocialAPI(request.user, name)
+    return None if api.is_granted(scope) else redirect_to_grant(request, name, scope=scope)

@@ -1,0 +1,187 @@
+"""One application's due tokens: claimed in small batches, in order, each at most once in a run."""
+
+from collections import deque
+from datetime import datetime, timedelta
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db.models import Q
+
+from django_socialgrants.crypto import missing_key
+from django_socialgrants.exceptions import DecryptionError, UnknownProvider
+from django_socialgrants.fields import StoredSecret
+from django_socialgrants.models import ProviderCredentials, UserToken, UserTokenQuerySet
+from django_socialgrants.oauth.values import Credentials
+
+from . import health
+from .autocommit import persistently
+from .lease import claim, free, new_owner, release, stored
+from .renewal import Answer, Renewal, Verdict, judge, learn, prepare, store, unsealed
+from .report import MISCONFIGURED, RETRY, VALVE_CLOSED, Tally
+
+_WINDOW, _MASS = 100, 50
+_REFUSALS = {"invalid_grant", "ambiguous_rotation", "session_expired"}
+
+
+class Lane:
+    """What a run does with one application, beginning with `open_up()`.
+
+    `is_open` says whether more of its tokens are to be claimed, `in_flight` how many are claimed but not settled.
+    `started` is the database's time when the run began: what becomes due later is the next run's.
+    """
+
+    def __init__(
+        self,
+        application: ProviderCredentials,
+        tally: Tally,
+        *,
+        started: datetime,
+        within: float = 0,
+        accept_mass_revocation: bool = False,
+    ) -> None:
+        self.application = application
+        self.tally = tally
+        self.in_flight = 0
+        self.is_open = False
+        self._due = _due(application, started, within)
+        self._accepts_all = accept_mass_revocation
+        self._cursor: tuple[datetime | None, int] | None = None
+        self._refusals: deque[bool] = deque(maxlen=_WINDOW)
+        self._known = health.Health()
+        self._credentials = Credentials("")
+        tally.due = self._due.count()
+
+    def open_up(self) -> None:
+        """See whether the application is fit to be refreshed; if not, the tally says why."""
+        if not self.tally.due:
+            return
+        try:
+            self.application.get_provider()
+            self._credentials = unsealed(self.application.to_value())
+        except (DecryptionError, ImproperlyConfigured, UnknownProvider) as error:
+            self.tally.worsen(MISCONFIGURED, str(error))
+            return
+        self._known = health.health(self.application)
+        if self._known.revoked and self._accepts_all:
+            health.succeeded(self.application)
+            self._known = health.Health()
+        if self._known.pause:
+            self.tally.worsen(RETRY, f"paused for {self._known.pause:.0f} s more")
+            return
+        self.is_open = True
+
+    def room(self, share: int) -> int:
+        """How many more tokens may be claimed, where `share` can be on their way at once.
+
+        As many again are kept ready, so that no thread waits for the database.
+        """
+        if not self.is_open:
+            return 0
+        if self._known.probing:
+            return 1 - self.in_flight
+        return 2 * share - self.in_flight if self.in_flight <= share else 0
+
+    def claim(self, count: int) -> list[UserToken]:
+        """The next tokens that nobody else is refreshing, `count` at most; their leases are ours now."""
+        while self.is_open:
+            candidates = list(self._candidates()[:count])
+            if len(candidates) < count:
+                self.is_open = False  # these are the last
+            if not candidates:
+                break
+            last = candidates[-1]
+            self._cursor = (last.next_refresh_at, last.pk)
+            owner = new_owner()
+            rows = stored().filter(pk__in=[token.pk for token in candidates if self._is_readable(token)])
+            if claim(rows, owner):
+                claimed = list(rows.with_time().filter(lease_owner=owner).order_by("next_refresh_at", "pk"))
+                self.in_flight += len(claimed)
+                return claimed
+        return []
+
+    def prepare(self, token: UserToken) -> Renewal | Answer:
+        """As `renewal.prepare` does, with this application's credentials."""
+        return prepare(token, self._credentials)
+
+    def give_back(self, token: UserToken) -> None:
+        """Leave a claimed token as it was: its refresh was not begun."""
+        self.in_flight -= 1
+        persistently(lambda: release(token))
+
+    def settle(self, token: UserToken, answer: Answer) -> None:
+        """Write down and count what came of a claimed token's refresh."""
+        self.in_flight -= 1
+        verdict, reason = judge(token, answer)
+        if reason in _REFUSALS or verdict is Verdict.REFRESHED:
+            self._refusals.append(verdict is not Verdict.REFRESHED)
+        if reason in _REFUSALS and self._refuses_in_masses():
+            verdict = Verdict.HELD_BACK
+        verdict = store(token, verdict, reason, answer)
+        self._count(verdict, reason)
+        if verdict is Verdict.FAILED and not self._known.troubled:
+            self._known = health.Health(troubled=True)
+        if learn(self.application, verdict, answer, self._known):
+            self.is_open = False
+        if verdict is Verdict.REFRESHED and self._known.troubled:
+            self._known = health.Health()  # forgotten: the network is well again
+
+    def _candidates(self) -> UserTokenQuerySet:
+        """What is due behind the cursor and free, with what tells whether it can be decrypted."""
+        tokens = self._due.filter(free()).order_by("next_refresh_at", "pk")
+        if self._cursor is not None:
+            time, pk = self._cursor
+            behind = Q(next_refresh_at__gt=time) | Q(next_refresh_at=time, pk__gt=pk)
+            tokens = tokens.filter(behind, next_refresh_at__gte=time)
+        return tokens.only("credentials_id", "uid", "next_refresh_at", "access_token", "refresh_token")
+
+    def _is_readable(self, token: UserToken) -> bool:
+        """Whether the keys of its secrets are there; if not, the token is not touched at all."""
+        for secret in (token.access_token, token.refresh_token):
+            key = missing_key(secret.ciphertext) if isinstance(secret, StoredSecret) else ""
+            if key:
+                self.tally.worsen(MISCONFIGURED, f"the encryption key {key} is not configured")
+                return False
+        return True
+
+    def _refuses_in_masses(self) -> bool:
+        """The valve: whether so many tokens were refused lately that the network had better not be believed."""
+        if self._accepts_all or self._known.revoked:
+            return not self._accepts_all
+        refused = sum(self._refusals)
+        if refused < _MASS or 2 * refused < len(self._refusals):
+            return False
+        self.is_open = False
+        self._known = health.Health(probing=True, revoked=True, troubled=True)
+        persistently(lambda: health.close_valve(self.application))
+        return True
+
+    def _count(self, verdict: Verdict, reason: str) -> None:
+        tally = self.tally
+        if verdict is Verdict.SUPERSEDED:
+            return
+        if verdict is Verdict.REFRESHED:
+            tally.refreshed += 1
+            return
+        tally.reasons[reason] += 1
+        if verdict is Verdict.NEEDS_LOGIN:
+            tally.needs_login += 1
+            return
+        tally.failed += 1
+        tally.worsen(RETRY)
+        if verdict is Verdict.STOPPED:
+            self.is_open = False
+            tally.worsen(MISCONFIGURED, f"stopped: {reason}")
+        elif verdict is Verdict.HELD_BACK:
+            self.is_open = False
+            tally.worsen(VALVE_CLOSED, "tokens are refused in masses: see --accept-mass-revocation")
+
+
+def _due(application: ProviderCredentials, started: datetime, within: float) -> UserTokenQuerySet:
+    """Active tokens whose time has come; `within` adds those without failures whose time comes in so many seconds.
+
+    Without those that were refreshed since: a short-lived one would come round again and again.
+    """
+    times = Q(next_refresh_at__lte=started + timedelta(seconds=within))
+    if within:
+        times &= Q(failures=0) | Q(next_refresh_at__lte=started)
+        times &= Q(refreshed_at=None) | Q(refreshed_at__lt=started)
+    return stored().filter(times, credentials=application.pk, state=UserToken.State.ACTIVE)

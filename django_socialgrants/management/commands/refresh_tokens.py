@@ -1,0 +1,125 @@
+"""manage.py refresh_tokens"""
+
+import json
+import sys
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+from django.db.migrations.executor import MigrationExecutor
+from django.utils.translation import gettext as _
+
+from django_socialgrants.exceptions import UnknownCredentials
+from django_socialgrants.flows.refresh_due import Bounds, refresh_due
+from django_socialgrants.flows.report import MISCONFIGURED, RETRY, Report
+from django_socialgrants.management.interruption import interruptible
+from django_socialgrants.management.progress import progress
+
+
+class Command(BaseCommand):
+    help = (
+        "Refreshes every token whose time has come. May run from cron, on several hosts at once. Exit codes: "
+        "0 all is settled, 1 something must be retried later, 2 configuration, 3 tokens are refused in masses, "
+        "128 + signal when stopped."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add = parser.add_argument
+        add("names", nargs="*", metavar="NAME", help="Applications (all).")
+        add("--within", type=_at_least(0), default=0, metavar="SECONDS", help="Also what comes due by then.")
+        add("--workers", type=_at_least(1), default=16, metavar="N", help="Requests at once (16).")
+        add("--limit", type=_at_least(1), metavar="N", help="Tokens to try at most.")
+        add("--max-time", type=_at_least(1), metavar="SECONDS", help="Begin with no token after that.")
+        add("--dry-run", action="store_true", help="Only count what is due.")
+        add("--json", action="store_true", help="Print one JSON document.")
+        add("--no-progress", action="store_true", help="Show no progress bar on a terminal.")
+        add(
+            "--accept-mass-revocation",
+            action="store_true",
+            help="Believe a network that refuses tokens in masses, and mark them all.",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        bounds = Bounds(options["workers"], options["limit"], options["max_time"])
+        with interruptible() as interruption, ExitStack() as stack:
+            try:
+                report = refresh_due(
+                    options["names"],
+                    within=options["within"],
+                    bounds=bounds,
+                    dry_run=options["dry_run"],
+                    accept_mass_revocation=options["accept_mass_revocation"],
+                    stop=lambda: bool(interruption),
+                    watch=_bar(stack, shown=not options["no_progress"]),
+                )
+            except (UnknownCredentials, ImproperlyConfigured) as error:
+                raise CommandError(str(error), returncode=MISCONFIGURED) from None
+            except DatabaseError as error:
+                raise _explained(error) from error
+        if options["json"]:
+            self.stdout.write(json.dumps(report.to_json(), ensure_ascii=False))
+        else:
+            self.print_report(report)
+        self.print_notes(report)
+        code = 128 + interruption.signal if interruption else report.exit_code
+        if code:
+            sys.exit(code)
+
+    def print_report(self, report: Report) -> None:
+        for name, tally in report.applications.items():
+            text = _(
+                "%(name)s: %(due)d due, %(refreshed)d refreshed, %(needs_login)d need a login, %(failed)d failed, "
+                "%(skipped)d skipped"
+            )
+            self.stdout.write(text % {"name": name, **tally.to_json()})
+            for reason, count in tally.reasons.most_common():
+                self.stdout.write(f"    {reason}: {count}")
+        self.stdout.write(_("%(seconds).1f s") % {"seconds": report.seconds})
+
+    def print_notes(self, report: Report) -> None:
+        for name, tally in report.applications.items():
+            for note in tally.notes:
+                self.stderr.write(f"{name}: {note}")
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise ArgumentTypeError(_("%(value)d is less than %(least)d") % {"value": value, "least": least})
+        return value
+
+    return number
+
+
+def _bar(stack: ExitStack, *, shown: bool) -> Callable[[Report], None]:
+    """A watcher that opens a progress bar when the due tokens are counted, and then moves it on."""
+    advance: Callable[[int], object] | None = None
+
+    def watch(report: Report) -> None:
+        nonlocal advance
+        if advance is None:
+            advance = stack.enter_context(progress(report.due, shown=shown))
+        else:
+            advance(1)
+
+    return watch
+
+
+def _explained(error: DatabaseError) -> CommandError:
+    """The error of a command that got no answer from the database: because it is not migrated, or is away."""
+    try:
+        executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
+        targets = [node for node in executor.loader.graph.leaf_nodes() if node[0] == "socialgrants"]
+        unapplied = bool(executor.migration_plan(targets))
+    except DatabaseError:
+        unapplied = False
+    if unapplied:
+        text = _("The database lacks migrations. Run: manage.py migrate socialgrants")
+        return CommandError(text, returncode=MISCONFIGURED)
+    text = _("The database failed: %(error)s") % {"error": type(error).__name__}
+    return CommandError(text, returncode=RETRY)

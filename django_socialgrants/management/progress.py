@@ -1,0 +1,16 @@
+"""A progress bar for commands: on a terminal only."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+
+@contextmanager
+def progress(total: int, *, shown: bool = True) -> Iterator[Callable[[int], object]]:
+    """A bar on stderr while the block runs, unless `shown` is False or stderr is no terminal.
+
+    Gives the function that moves it on: `advance(n)` by n of `total` steps.
+    """
+    with tqdm(total=total, disable=None if shown else True) as bar:
+        yield bar.update
