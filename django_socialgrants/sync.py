@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, router, transaction
 from django.utils.translation import gettext as _
 
 from . import crypto
@@ -79,11 +79,11 @@ def sync(*, prune: bool = False, dry_run: bool = False) -> list[Change]:
 
 
 def _sync_together(applications: Mapping[str, dict[str, Any]], prune: bool, dry_run: bool) -> list[Change]:
-    with transaction.atomic():
+    table = ProviderCredentials.objects.using(router.db_for_write(ProviderCredentials))
+    with transaction.atomic(using=table.db):
         if not dry_run:  # SQLite waits for another writer only if the first statement is a write
-            ProviderCredentials.objects.filter(pk=0).update(scope="")
-        rows = ProviderCredentials.objects.select_for_update().order_by("pk")
-        stored = {row.name: row for row in rows}
+            table.filter(pk=0).update(scope="")
+        stored = {row.name: row for row in table.select_for_update().order_by("pk")}
         gone = [row for name, row in stored.items() if name not in applications] if prune else []
         changes = [_declare(stored.get(name), name, fields) for name, fields in applications.items()]
         due = [*map(_delete, gone), *filter(None, changes)]
@@ -119,7 +119,7 @@ def _holds(row: ProviderCredentials, key: str, value: Any) -> bool:
 
 def _refuse_if_granted(row: ProviderCredentials, moved: Iterable[str]) -> None:
     """User ids mean something within one application only: under another one they may be somebody else's."""
-    if count := UserToken.objects.filter(credentials=row).count():
+    if count := _tokens(row):
         reason = _(
             "%(name)s.%(field)s: it has %(count)d token(s) of users, which another application can't use, and "
             "whose user ids may be those of other people there. Give the new application a name of its own; or "
@@ -140,7 +140,11 @@ def _refuse_if_undecipherable(row: ProviderCredentials, kept: Iterable[str]) -> 
 
 
 def _delete(row: ProviderCredentials) -> Change:
-    return Change("delete", row, tokens=UserToken.objects.filter(credentials=row).count())
+    return Change("delete", row, tokens=_tokens(row))
+
+
+def _tokens(row: ProviderCredentials) -> int:
+    return UserToken.objects.using(row._state.db).filter(credentials=row).count()
 
 
 def _difference(row: ProviderCredentials, key: str, value: Any) -> str:

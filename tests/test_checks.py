@@ -1,10 +1,8 @@
 """System checks: each mistake is told under an id of its own, and what is right is silent."""
 
 import re
-import sys
 from base64 import urlsafe_b64encode
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from django.conf import settings as django_settings
@@ -15,6 +13,7 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
 from django_socialgrants.backends import SocialGrantsBackend
+from django_socialgrants.middleware import SocialGrantsMiddleware
 from django_socialgrants.models import ProviderCredentials
 from django_socialgrants.oauth.provider import Provider
 from tests.third_network import Meadow
@@ -75,6 +74,10 @@ class OwnSessions(SessionMiddleware):
 
 class OwnAuthentication(AuthenticationMiddleware):
     """A site's own users."""
+
+
+class OwnSocial(SocialGrantsMiddleware):
+    """A site's own way to call networks."""
 
 
 not_a_class = Nameless()
@@ -311,11 +314,8 @@ def test_sessions_users_and_ours_come_in_this_order(settings, middleware, wanted
     assert ids() == wanted
 
 
-def test_a_middleware_derived_from_ours_is_known(settings, monkeypatch):
-    ours = type("SocialGrantsMiddleware", (), {"__module__": "django_socialgrants.middleware"})
-    own = SimpleNamespace(Own=type("Own", (ours,), {}))
-    monkeypatch.setitem(sys.modules, "own_middleware", own)
-    settings.MIDDLEWARE = ["own_middleware.Own", SESSIONS, AUTHENTICATION]
+def test_a_middleware_derived_from_ours_is_known(settings):
+    settings.MIDDLEWARE = ["tests.test_checks.OwnSocial", SESSIONS, AUTHENTICATION]
     assert ids() == ["E015"]
 
 
