@@ -31,7 +31,7 @@ def check_declared_implicit_grants(**kwargs: Any) -> Sequence[CheckMessage]:
     return list(_implicit("SOCIALGRANTS_CREDENTIALS", _declared_applications()))
 
 
-@register("socialgrants", Tags.database)
+@register(Tags.database)
 def check_stored_credentials(databases: Iterable[str] | None = None, **kwargs: Any) -> Sequence[CheckMessage]:
     """Nothing in the databases that were named looks wrong."""
     table = ProviderCredentials._meta.db_table
@@ -40,7 +40,7 @@ def check_stored_credentials(databases: Iterable[str] | None = None, **kwargs: A
     ]
 
 
-@register("socialgrants", Tags.database, deploy=True)
+@register(Tags.database, deploy=True)
 def check_stored_implicit_grants(
     databases: Iterable[str] | None = None, **kwargs: Any
 ) -> Sequence[CheckMessage]:

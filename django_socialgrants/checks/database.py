@@ -20,7 +20,7 @@ _COLUMNS = """
 """
 
 
-@register("socialgrants", Tags.database)
+@register(Tags.database)
 def check_character_sets(databases: Iterable[str] | None = None, **kwargs: Any) -> Sequence[CheckMessage]:
     """Names of people can be stored, and ids of users are told apart."""
     return [message for alias in databases or () for message in _check(alias)]
