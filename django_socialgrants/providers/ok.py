@@ -69,19 +69,15 @@ class OK(Provider):
             "application_key": credentials.client_key,
             "user_name": grant.username,
             "password": grant.password,
-            "format": "json",
-        } | {"verification_supported": "1", "verification_supported_v": "1"}
+        } | {"format": "json", "verification_supported": "1", "verification_supported_v": "1"}
         return Request("POST", url, params)
 
     def api_request(
         self, credentials: Credentials, token: Token, method: str, params: Mapping[str, Any], circuit: Circuit
     ) -> Request:
         signed: dict[str, str | Secret] = encode_params(params, booleans=("false", "true"))
-        signed |= {
-            "application_key": credentials.client_key,
-            "format": "json",
-            "method": check_method(method),
-        }
+        signed |= {"application_key": credentials.client_key, "format": "json"}
+        signed["method"] = check_method(method)
         secret = token.session_secret
         if Circuit(circuit) is Circuit.SERVER_SERVER:
             secret = credentials.client_secret
