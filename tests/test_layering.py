@@ -26,7 +26,7 @@ IMPURE = """
     fields
     rotation
     models
-    answer
+    lookup answer
     deadline
     pool
     transport

@@ -213,6 +213,9 @@ def test_http_on_loopback_needs_a_setting(new_server, settings):
     assert new_server.connections == 0
     settings.SOCIALGRANTS_INSECURE_LOOPBACK = True
     assert send(post(new_server)).status == 200
+    settings.SOCIALGRANTS_INSECURE_LOOPBACK = False
+    refusal(post(new_server))
+    assert len(new_server.calls) == 1
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1"])
