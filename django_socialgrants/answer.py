@@ -49,12 +49,12 @@ class IncomingAnswer(HTTPResponse):
             minor, self.status = self._parse_status_line()
             self.head = self._parse_headers()
         coding, length = self.head.get("transfer-encoding"), self.head.get("content-length")
-        if coding and coding.lower() != "chunked":
+        if coding is not None and coding.lower() != "chunked":
             raise HTTPException("a transfer encoding that nobody asked for")
-        if length and not re.fullmatch(r"([0-9]{1,18})(, \1)*", length):
+        if length is not None and not re.fullmatch(r"([0-9]{1,18})(, \1)*", length):
             raise HTTPException("a malformed content length")
-        self.chunked, self.chunk_left = bool(coding), None
-        self.length = int(length.partition(",")[0]) if length and not coding else None
+        self.chunked, self.chunk_left = coding is not None, None
+        self.length = int(length.partition(",")[0]) if length and not self.chunked else None
         if self.status in (204, 304):
             self.chunked, self.length = False, 0
         closes = minor == b"0" or "close" in self.head.get("connection", "").lower()

@@ -444,6 +444,7 @@ def test_a_secret_that_can_not_be_read_is_told_before_anything_is_sent(new_serve
         b"HTTP/1.1 200 OK\r\nX: folded\r\n line",
         b"HTTP/1.1 200 OK\r\nX: a\rY: b",
         b"HTTP/1.1 200 OK\r\n\xd1\x91: not ASCII",
+        b"HTTP/1.1 200 OK\r\nContent-Length:",
         b"HTTP/1.1 200 OK\r\nContent-Length: -2",
         b"HTTP/1.1 200 OK\r\nContent-Length: +2",
         b"HTTP/1.1 200 OK\r\nContent-Length: 0x2",
@@ -454,7 +455,7 @@ def test_a_secret_that_can_not_be_read_is_told_before_anything_is_sent(new_serve
     ],
 )
 def test_a_head_that_breaks_the_rules_is_no_answer(server, head):
-    server.on("/", cut(head + b"\r\nConnection: close\r\n\r\n{}"))
+    server.on("/", cut(head + b"\r\nConnection: close\r\n\r\n2\r\n{}\r\n0\r\n\r\n"))
     assert refusal(post(server)).sent
 
 
