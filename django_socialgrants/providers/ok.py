@@ -64,13 +64,10 @@ class OK(Provider):
         if not isinstance(grant, PasswordGrant):
             return super().token_request(credentials, grant)
         url = self.token_endpoints.get("password") or self._unsupported("password grant")
-        params: dict[str, str | Secret] = {
-            "method": "auth.login",
-            "application_key": credentials.client_key,
-            "user_name": grant.username,
-            "password": grant.password,
-        } | {"format": "json", "verification_supported": "1", "verification_supported_v": "1"}
-        return Request("POST", url, params)
+        params = {"method": "auth.login", "format": "json"}
+        params |= {"verification_supported": "1", "verification_supported_v": "1"}
+        person: dict[str, str | Secret] = {"user_name": grant.username, "password": grant.password}
+        return Request("POST", url, {**params, "application_key": credentials.client_key, **person})
 
     def api_request(
         self, credentials: Credentials, token: Token, method: str, params: Mapping[str, Any], circuit: Circuit
