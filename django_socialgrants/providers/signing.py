@@ -14,7 +14,9 @@ from typing import Any
 
 from django_socialgrants.oauth.values import Secret, reveal
 
-RESERVED = frozenset("sig method application_key app_id access_token session_key format secure".split())
+RESERVED = frozenset(
+    {"sig", "method", "application_key", "app_id", "access_token", "session_key", "format", "secure"}
+)
 """Names that only the signing code may use, in any case."""
 
 
