@@ -31,7 +31,9 @@ from .oauth.values import Request, Response, Secret, reveal
 BODY_LIMIT = 256 * 1024
 """Bytes of an answer's body, before and after decompression."""
 
-_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "django-socialgrants"}
+USER_AGENT = "django-socialgrants"
+
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": USER_AGENT}
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 T = TypeVar("T")

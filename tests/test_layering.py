@@ -42,7 +42,7 @@ IMPURE = """
     templatetags views
     urls
     checks
-    tasks
+    tasks testing
     apps
     migrations
     management
