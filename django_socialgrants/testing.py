@@ -50,19 +50,19 @@ def grant(
 ) -> UserToken:
     """A token that `user` grants to the application `name`, which is made if it is the id of a network.
 
-    It lives for `expires_in` seconds, 0 = it has expired. `fields` are others of `UserToken`: `refresh_token=""`.
+    It has its application's scope unless you say more, and lives for `expires_in` seconds: 0 = it has expired.
+    `fields` are others of `UserToken`: `refresh_token=""`.
     """
     application = ProviderCredentials.objects.filter(name=name).first()
     if application is None:
         made_up = {field: f"{name}-{field}" for field in ("client_id", "client_secret", "client_key")}
         application = ProviderCredentials.objects.create(name=name, provider=get_provider(name).id, **made_up)
-    identity = Identity(uid or str(user.pk))
-    key = {"credentials": application, "uid": identity.uid}
+    key = {"credentials": application, "uid": uid or str(user.pk)}
     token = UserToken.objects.filter(**key).first() or UserToken(**key)
-    token.user = user
+    scope = scope or application.scope
     granted = Token("access-token", "refresh-token", expires_in, session_secret="session-secret", scope=scope)  # noqa: S106
-    token.take(granted, identity, grant_type="authorization_code")
-    for field, value in fields.items():
+    token.take(granted, Identity(token.uid), grant_type="authorization_code")
+    for field, value in {"user": user, **fields}.items():
         token._meta.get_field(field)  # raises FieldDoesNotExist
         setattr(token, field, value)
     token.save()

@@ -397,6 +397,11 @@ def test_an_application_is_made_only_if_there_is_none(anna, other_ok_app):
         grant(anna, "ok-3")
 
 
+def test_a_grant_has_the_scope_of_its_application_unless_another_is_given(anna, ok_app):
+    assert grant(anna, "ok").scope == "VALUABLE_ACCESS GET_EMAIL"
+    assert grant(anna, "ok", scope="PHOTO_CONTENT").scope == "PHOTO_CONTENT"
+
+
 def test_a_grant_has_the_fields_that_are_given(anna):
     token = grant(anna, "ok", uid="561", scope="PHOTO", refresh_token="", reason="said")
     token.refresh_from_db()
