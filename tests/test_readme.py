@@ -1,6 +1,5 @@
 """What the README says is true."""
 
-import asyncio
 import inspect
 import json
 import re
@@ -9,6 +8,7 @@ import types
 from pathlib import Path
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.core.management import get_commands, load_command_class
 from django.db import connections
 from django.dispatch import Signal
@@ -20,7 +20,7 @@ from django.utils.module_loading import import_string
 from django_socialgrants import exceptions, signals
 from django_socialgrants.api import Circuit, SocialAPI
 from django_socialgrants.conf import Conf, conf
-from django_socialgrants.flows.report import Report, Tally
+from django_socialgrants.flows.report import MISCONFIGURED, RETRY, SETTLED, VALVE_CLOSED, Report, Tally
 from django_socialgrants.middleware import Social
 from django_socialgrants.testing import FakeNetwork, grant
 
@@ -184,22 +184,21 @@ def test_its_failures_are_handled(db, client, site, anna):
         assert client.get("/count/").content == b"2"
 
 
-def test_its_async_view_works_in_both_worlds(db, client, site, anna):
+def test_its_async_view_is_served_by_a_synchronous_server_too(db, client, site, anna):
     grant(anna, "ok")
     with FakeNetwork() as network:
         network.answers("friends.get", ["1"])
         assert client.get("/json/").json() == {"uids": ["1"]}
 
 
-@pytest.mark.django_db(transaction=True)
-def test_its_async_view_runs_in_a_loop(client, site, anna):
+def test_its_async_view_runs_in_a_loop(db, client, site, anna):
     grant(anna, "ok")
     request = RequestFactory().get("/json/")
     request.user = anna
     request.social = Social(request)
     with FakeNetwork() as network:
         network.answers("friends.get", ["1"])
-        assert asyncio.run(site["friends_as_json"](request)).content == b'{"uids": ["1"]}'
+        assert async_to_sync(site["friends_as_json"])(request).content == b'{"uids": ["1"]}'
 
 
 def test_its_circuit_is_one(db, anna):
@@ -255,6 +254,12 @@ def test_its_document_has_the_fields_of_a_real_one():
         list(real),
         list(real["applications"]["ok"]),
     )
+
+
+def test_every_exit_code_of_a_run_is_in_its_table():
+    table = re.search(r"\nExit code .*\n=.*\n((?:.+\n)+?)=", section("Refreshing tokens"))[1]
+    codes = [line.split("  ")[0] for line in table.splitlines()]
+    assert codes == [*map(str, (SETTLED, RETRY, MISCONFIGURED, VALVE_CLOSED)), "128 + n"]
 
 
 # --- Testing your site -----------------------------------------------------------------------------------

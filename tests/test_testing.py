@@ -1,11 +1,11 @@
 """Aids for a site's own tests: what they answer, what they refuse to let pass."""
 
-import asyncio
 import json
 import unittest
 
 import pytest
 import requests
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.core.exceptions import FieldDoesNotExist
 from django.core.management import call_command
@@ -118,7 +118,6 @@ def test_an_async_view_gets_its_answer(client, anna):
 
 
 @pytest.mark.urls(__name__)
-@pytest.mark.django_db(transaction=True)
 def test_an_async_client_gets_its_answer(anna):
     grant(anna, "ok")
 
@@ -129,7 +128,7 @@ def test_an_async_client_gets_its_answer(anna):
 
     with FakeNetwork() as network:
         network.answers("friends.get", ["1"])
-        assert asyncio.run(visit()).content == b'["1"]'
+        assert async_to_sync(visit)().content == b'["1"]'
 
 
 # --- refusals --------------------------------------------------------------------------------------------

@@ -30,9 +30,9 @@ def _account(request: HttpRequest, token: UserToken) -> dict[str, Any]:
     """An account with what its network answers when it is asked, with a signature, who the user is."""
     name = token.credentials.name
     account: dict[str, Any] = {"token": token, "friends": f"{name}_friends"}
-    method, params = token.credentials.get_provider().identity_call()
-    account["method"] = method
     try:
+        method, params = token.credentials.get_provider().identity_call()
+        account["method"] = method
         answer = SocialAPI(request.user, name, uid=token.uid).call(method, **params)
         account["answer"] = json.dumps(answer, ensure_ascii=False, indent=2)
     except SocialGrantsError as error:
