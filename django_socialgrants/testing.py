@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl
 
@@ -35,10 +36,7 @@ Answer = Callable[[Provider, dict[str, str]], Reply]
 
 
 class Call(NamedTuple):
-    """A signed call as the network `network` (an id) received it.
-
-    `params` are what the caller gave, as they go over the wire; without signature, keys and tokens.
-    """
+    """A signed call; `params` as they go over the wire, without signature, keys and tokens."""
 
     network: str
     method: str
@@ -101,6 +99,7 @@ class FakeNetwork:
         self.responses = RequestsMock(assert_all_requests_are_fired=False)
         self._expected = [_Expected(_TOKEN, None, lambda provider, _: _token(provider), happened=True)]
         self._failures: list[Exception] = []
+        self._one_by_one = Lock()
 
     def answers(self, method: str, result: Any, *, at: str | None = None) -> None:
         """`method` answers with the JSON of `result`, or of `result(params)`; `params` are those of `Call`."""
@@ -175,8 +174,9 @@ class FakeNetwork:
         of_it = [it for it in self._expected if it.what in (what, _ANYTHING) and it.at in (None, provider.id)]
         if not of_it:
             raise AssertionError(f"nobody expected {what} at {provider.id}")
-        expected = next((it for it in of_it if not it.happened), of_it[-1])
-        expected.happened = True
+        with self._one_by_one:
+            expected = next((it for it in of_it if not it.happened), of_it[-1])
+            expected.happened = True
         return expected.answer(provider, params)
 
 
