@@ -4,14 +4,17 @@ from contextlib import contextmanager
 from datetime import timedelta
 from hashlib import md5
 
+import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_socialgrants import signals
+from django_socialgrants.api import SocialAPI
 from django_socialgrants.models import UserToken
 from tests.conftest import MAILRU_UID, OK_UID
 from tests.journey import token_of
+from tests.network import answer
 
 UID = {"ok": OK_UID, "mailru": MAILRU_UID}
 
@@ -82,6 +85,31 @@ def in_turn(*behaviours):
 def cut(call):
     """The connection is cut after the request."""
     call.handler.close_connection = True
+
+
+FAILURES = {
+    "500": answer({}, status=500),
+    "503": answer({}, status=503),
+    "html": answer(b"<html>nonsense</html>", content_type="text/html"),
+    "cut": cut,
+    "empty": answer(b""),
+    "no token": answer({"token_type": "session"}),
+    "unknown error": answer({"error": "invalid_request"}, status=400),
+    "out of order": answer({"error_code": 2, "error_msg": "SERVICE"}),
+}
+UNKNOWN = {"html", "cut", "empty", "no token"}
+"""After these nobody knows what became of the old token, and the request is repeated once, quickly."""
+
+
+def call(user, name="ok"):
+    """One call by an object that knows nothing yet, as in a new request."""
+    return SocialAPI(user, name).friends.get()
+
+
+def fails(user, error, name="ok"):
+    with pytest.raises(error) as caught:
+        call(user, name)
+    return caught.value
 
 
 @contextmanager
