@@ -26,20 +26,25 @@ IMPURE = """
     fields
     rotation
     models
+    declared
+    sync
     deadline
     transport
     signals
-    flows.refusal flows.users flows.report
+    flows.refusal flows.users flows.report flows.pool
     flows.autocommit flows.health flows.lease
     flows.state flows.renewal
+    flows.settlement
     flows.refresh flows.lane
     flows.call flows.refresh_due
     flows.login
+    flows.password
     api
     backends middleware decorators pages callback
     templatetags views
     urls
-    checks
+    checks.problems
+    checks.credentials checks.database checks.keys checks.providers checks.settings checks.site
     tasks
     apps
     migrations

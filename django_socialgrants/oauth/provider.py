@@ -55,6 +55,11 @@ class Provider:
     """Whether it takes part in PKCE (RFC 7636) with S256."""
     labels: Mapping[str, str] = {}
     """Its own names for client_id, client_secret and client_key."""
+    required_credentials: tuple[str, ...] = ("client_id", "client_secret")
+    """Those without which no login works."""
+    client_id_pattern: ClassVar[re.Pattern[str]] = re.compile(r"[\x20-\x7e]+")
+    client_key_pattern: ClassVar[re.Pattern[str] | None] = None
+    """What a whole client_id looks like, and a client_key where it can be told from a client_secret."""
     default_expires_in: int = 3600
     """Life of an access token in seconds, where the answer does not say."""
     refresh_lifetime: int | None = None
@@ -70,6 +75,9 @@ class Provider:
     """Its dialects of invalid_grant at a token endpoint: values of `error`, and codes of its REST errors."""
     api_errors: Mapping[type[APIError], tuple[int, ...]] = {}
     """Codes of its REST errors by what they mean; any other code is a plain APIError."""
+    password_errors: Mapping[str, str] = {}
+    """Its own words (codes, values of `error`) for no to a password: an `error` of RFC 6749, or what stands in
+    the way: "captcha", "browser" (the user has to log in there first), "blocked", "deleted"."""
 
     # --- RFC 6749 ----------------------------------------------------------------------------------------
 

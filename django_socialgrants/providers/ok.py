@@ -1,5 +1,6 @@
 """OK.ru (Odnoklassniki): https://apiok.ru/en/ext/oauth/ and https://apiok.ru/en/dev/methods/."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,9 @@ class OK(Provider):
         "client_secret": "application secret key",
         "client_key": "application public key",
     }
+    required_credentials = ("client_id", "client_secret", "client_key")
+    client_id_pattern = re.compile(r"[0-9]+")
+    client_key_pattern = re.compile(r"[0-9A-Z]+ABABA")
     default_expires_in = 30 * 60
     refresh_lifetime = keep_alive_lifetime = 30 * 24 * 3600
     token_names = {
@@ -47,29 +51,33 @@ class OK(Provider):
         exceptions.RateLimited: (8, 11, 26),
         exceptions.ServiceUnavailable: (1, 2, 30, 31, 9999),
     }
+    password_errors = {
+        "10": "unauthorized_client",
+        "402": "captcha",
+        "403": "browser",
+        "2002": "blocked",
+        "2004": "deleted",
+    }
 
     def token_request(self, credentials: Credentials, grant: Grant) -> Request:
         """The password grant is a REST method here, known from its clients only: auth.login, unsigned."""
         if not isinstance(grant, PasswordGrant):
             return super().token_request(credentials, grant)
+        url = self.token_endpoints.get("password") or self._unsupported("password grant")
         params: dict[str, str | Secret] = {
             "method": "auth.login",
             "application_key": credentials.client_key,
             "user_name": grant.username,
             "password": grant.password,
-            "format": "json",
-        } | {"verification_supported": "1", "verification_supported_v": "1"}
-        return Request("POST", self.token_endpoints["password"], params)
+        } | {"format": "json", "verification_supported": "1", "verification_supported_v": "1"}
+        return Request("POST", url, params)
 
     def api_request(
         self, credentials: Credentials, token: Token, method: str, params: Mapping[str, Any], circuit: Circuit
     ) -> Request:
         signed: dict[str, str | Secret] = encode_params(params, booleans=("false", "true"))
-        signed |= {
-            "application_key": credentials.client_key,
-            "format": "json",
-            "method": check_method(method),
-        }
+        signed |= {"application_key": credentials.client_key, "format": "json"}
+        signed["method"] = check_method(method)
         secret = token.session_secret
         if Circuit(circuit) is Circuit.SERVER_SERVER:
             secret = credentials.client_secret
