@@ -123,7 +123,11 @@ def test_a_parameter_may_have_any_name_that_is_not_reserved(api, network, name):
     assert last_body(network)[name] == "1"
     api.x.y(**{name: "2"})
     assert last_body(network)[name] == "2"
-    async_to_sync(api.x.y.acall)(**{name: "3"})
+
+    async def acall():
+        await api.x.y.acall(**{name: "3"})
+
+    async_to_sync(acall)()
     assert last_body(network)[name] == "3"
 
 

@@ -244,7 +244,10 @@ def test_a_receiver_that_fails_disturbs_nobody(member, user, network, ok_app, na
         causes(name, member, user, ok_app, network)
     assert heard == [(UserToken, "561234567890")]
     logged = [record for record in records if record.levelname == "ERROR"]
-    assert {record.name for record in logged} <= {"django.dispatch", "django_socialgrants"}  # Django has a say, too
+    assert {record.name for record in logged} <= {
+        "django.dispatch",
+        "django_socialgrants",
+    }  # Django has a say, too
     told = " ".join(f"{record.getMessage()} {record.__dict__}" for record in logged)
     assert "RuntimeError" in told
     assert [secret for secret in SECRETS if secret in told] == []
