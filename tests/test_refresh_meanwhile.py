@@ -350,7 +350,8 @@ def test_who_waits_for_a_token_that_dies_is_told_so(user, app, network):
 def test_who_waits_for_a_refresh_that_fails_does_not_try_at_once_again(user, app, network):
     token = expired(user, app)
     lease(token)
-    while_waiting(lambda: change(token, failures=1, lease_owner="", lease_until=None))
+    later = timezone.now() + timedelta(seconds=30)
+    while_waiting(lambda: change(token, failures=1, next_refresh_at=later, lease_owner="", lease_until=None))
     fails(user, ProviderUnavailable)
     assert network.calls == []
 
