@@ -236,7 +236,7 @@ def test_who_holds_an_old_copy_uses_what_somebody_else_has_refreshed(user, app, 
     token = granted(user, app)
     newest_only(network, token)
     with with_an_old_copy(user, network) as slow:
-        change(token, expires_at=timezone.now())
+        change(token, expires_at=timezone.now() - timedelta(seconds=1))
         call(user)
     slow.friends.get()
     assert requests_of(network, "ok") == ["api", "api"]
@@ -400,7 +400,7 @@ def test_it_also_says_so_when_others_failed_in_between(user, app, network):
     network.on("/ok/token", in_turn(answer({}, status=503), REFUSED))
     fails(user, ProviderUnavailable)
     assert stored(token).reason == "outcome_unknown"
-    change(token, next_refresh_at=timezone.now())
+    change(token, next_refresh_at=timezone.now() - timedelta(seconds=1))
     assert fails(user, NeedsLogin).reason == "ambiguous_rotation"
 
 

@@ -174,7 +174,7 @@ def test_an_answer_without_refresh_token_keeps_the_old_one(user, network, apps, 
     call(user, name)
     now = stored(token)
     assert (now.access_token, now.refresh_token) == (f"{name}-access-token-1", f"{name}-refresh-token-0")
-    change(token, expires_at=timezone.now())
+    change(token, expires_at=timezone.now() - timedelta(seconds=1))
     call(user, name)
     assert refresh_tokens_sent(network, name) == [f"{name}-refresh-token-0"] * 2
 
@@ -183,7 +183,7 @@ def test_a_network_that_rotates_is_shown_each_refresh_token_once(user, network, 
     token = expired(user, apps["mailru"])
     rotating(network, "mailru")
     for _ in range(5):
-        change(token, expires_at=timezone.now())
+        change(token, expires_at=timezone.now() - timedelta(seconds=1))
         call(user, "mailru")
     sent = refresh_tokens_sent(network, "mailru")
     assert sent == ["mailru-refresh-token-0", *(f"refresh-{number}" for number in range(1, 5))]
@@ -245,7 +245,7 @@ def test_a_refresh_token_that_is_replaced_gets_a_new_life(user, network, apps):
     network.on("/ok/token", answer(without(ok_token(), "refresh_token")))
     call(user)
     assert abs((stored(token).refresh_expires_at - soon).total_seconds()) < 1
-    change(token, expires_at=timezone.now())
+    change(token, expires_at=timezone.now() - timedelta(seconds=1))
     network.on("/ok/token", answer(ok_token()))
     call(user)
     assert stored(token).refresh_expires_at > timezone.now() + timedelta(days=29)
@@ -324,7 +324,7 @@ def test_an_expired_token_that_can_not_be_refreshed_now_is_not_presented(user, n
     assert network.calls_to("/ok/api") == []
     assert (stored(token).state, stored(token).failures) == ("active", 1)
     network.on("/ok/token", answer(ok_token()))
-    change(token, next_refresh_at=timezone.now())
+    change(token, next_refresh_at=timezone.now() - timedelta(seconds=1))
     call(user)
     now = stored(token)
     assert (now.state, now.reason, now.failures) == ("active", "", 0)
@@ -356,7 +356,7 @@ def test_pauses_grow_with_every_failure(user, network, apps):
     for _ in range(6):
         call(user)
         pauses.append((stored(token).next_refresh_at - timezone.now()).total_seconds())
-        change(token, next_refresh_at=timezone.now())
+        change(token, next_refresh_at=timezone.now() - timedelta(seconds=1))
     assert stored(token).failures == 6
     for pause, expected in zip(pauses, (30, 60, 120, 240, 480, 960), strict=True):
         assert 0.75 * expected < pause <= expected
@@ -411,7 +411,7 @@ def test_in_a_pause_the_stored_token_still_counts(user, network, apps, changes):
     token = granted(user, apps["ok"])
     slow = SocialAPI(user, "ok")
     slow.friends.get()
-    change(token, expires_at=timezone.now())
+    change(token, expires_at=timezone.now() - timedelta(seconds=1))
     call(user)
     change(token, **changes)
     ApplicationHealth.objects.create(credentials=apps["ok"], paused_until=timezone.now() + timedelta(hours=1))
@@ -434,7 +434,7 @@ def test_an_outage_pauses_the_application_after_ten_failures(user, network, apps
         fails(somebody, ProviderUnavailable)
     assert len(network.calls) == 10
     network.on("/ok/token", answer(ok_token()))
-    ApplicationHealth.objects.update(paused_until=timezone.now())
+    ApplicationHealth.objects.update(paused_until=timezone.now() - timedelta(seconds=1))
     call(User.objects.get(username="user-13"))
     assert (ApplicationHealth.objects.get().failures, ApplicationHealth.objects.get().paused_until) == (
         0,

@@ -95,7 +95,7 @@ def test_also_when_the_refusal_comes_much_later(user, network, apps, trouble):
     network.on("/mailru/token", in_turn(bad, bad, answer({}, status=503), refusal))
     fails(user, Exception, "mailru")
     for _ in range(2):
-        change(token, next_refresh_at=timezone.now())
+        change(token, next_refresh_at=timezone.now() - timedelta(seconds=1))
         fails(user, Exception, "mailru")
     assert (stored(token).state, stored(token).reason) == ("needs_login", "ambiguous_rotation")
     assert len(network.calls) == 4
