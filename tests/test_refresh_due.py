@@ -1,4 +1,4 @@
-"""One run over due tokens while the networks are in good health: what is refreshed, in what order, what is stored."""
+"""One run over due tokens while the networks are well: what is refreshed, in what order, and what is stored."""
 
 from datetime import timedelta
 
