@@ -13,6 +13,7 @@ from datetime import datetime
 
 from django.db import DatabaseError
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 from django_socialgrants.clock import DatabaseNow
 from django_socialgrants.conf import conf
@@ -139,12 +140,12 @@ class _Run:
     def _claim(self, lane: Lane, room: int) -> int:
         """How many tokens were claimed; they are on their way."""
         if self._bounds.max_time is not None and time.monotonic() - self._began > self._bounds.max_time:
-            lane.close("time was up")
+            lane.close(_("time was up"))
             return 0
         if self._bounds.limit is not None:
             room = min(room, self._bounds.limit - self._claimed)
         if not room:
-            lane.close("the limit was reached")
+            lane.close(_("the limit was reached"))
             return 0
         tokens: list[UserToken] = []
         with _surviving(lane):
@@ -199,7 +200,7 @@ def _surviving(lane: Lane) -> Iterator[None]:
         yield
     except DatabaseError as error:
         logger.error("%s: the database failed for too long: %s", lane.application.name, type(error).__name__)
-        lane.tally.worsen(RETRY, f"the database failed: {type(error).__name__}")
+        lane.tally.worsen(RETRY, _("the database failed: %(error)s") % {"error": type(error).__name__})
 
 
 def _is_late(token: UserToken) -> bool:
