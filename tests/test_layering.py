@@ -26,6 +26,8 @@ IMPURE = """
     fields
     rotation
     models
+    declared
+    sync
     deadline
     transport
     signals
@@ -41,7 +43,8 @@ IMPURE = """
     backends middleware decorators pages callback
     templatetags views
     urls
-    checks
+    checks.problems
+    checks.credentials checks.database checks.keys checks.providers checks.settings checks.site
     tasks
     apps
     migrations

@@ -1,5 +1,6 @@
 """OK.ru (Odnoklassniki): https://apiok.ru/en/ext/oauth/ and https://apiok.ru/en/dev/methods/."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,9 @@ class OK(Provider):
         "client_secret": "application secret key",
         "client_key": "application public key",
     }
+    required_credentials = ("client_id", "client_secret", "client_key")
+    client_id_pattern = re.compile(r"[0-9]+")
+    client_key_pattern = re.compile(r"[0-9A-Z]+ABABA")
     default_expires_in = 30 * 60
     refresh_lifetime = keep_alive_lifetime = 30 * 24 * 3600
     token_names = {
@@ -65,19 +69,15 @@ class OK(Provider):
             "application_key": credentials.client_key,
             "user_name": grant.username,
             "password": grant.password,
-            "format": "json",
-        } | {"verification_supported": "1", "verification_supported_v": "1"}
+        } | {"format": "json", "verification_supported": "1", "verification_supported_v": "1"}
         return Request("POST", url, params)
 
     def api_request(
         self, credentials: Credentials, token: Token, method: str, params: Mapping[str, Any], circuit: Circuit
     ) -> Request:
         signed: dict[str, str | Secret] = encode_params(params, booleans=("false", "true"))
-        signed |= {
-            "application_key": credentials.client_key,
-            "format": "json",
-            "method": check_method(method),
-        }
+        signed |= {"application_key": credentials.client_key, "format": "json"}
+        signed["method"] = check_method(method)
         secret = token.session_secret
         if Circuit(circuit) is Circuit.SERVER_SERVER:
             secret = credentials.client_secret
