@@ -776,6 +776,22 @@ def test_rows_with_a_lost_key_stay_as_they_are_and_the_others_are_refreshed(netw
     assert {row(token).generation for token in good} == {1}
 
 
+@pytest.mark.parametrize("age", [1, 3000], ids=["newest", "oldest"])
+@pytest.mark.parametrize("reason", ["", "mass_revocation"], ids=["outage", "valve"])
+def test_a_row_with_a_lost_key_does_not_keep_an_application_from_being_probed(
+    network, keys, ok_app, age, reason
+):
+    network.on("/ok/token", TokenEndpoint())
+    ApplicationHealth.objects.create(credentials=ok_app, failures=12, reason=reason)
+    keys(LOST)
+    store_due(ok_app, 1, prefix="1", age=age)
+    keys(KEY)
+    good = store_due(ok_app, 20, prefix="2", age=600)
+    run()
+    assert {row(token).generation for token in good} == {1}
+    assert ApplicationHealth.objects.get().failures == 0
+
+
 def test_the_lost_key_of_one_applications_secret_is_no_matter_of_others(network, keys, ok_app, mailru_app):
     network.on("/mailru/token", TokenEndpoint(rotates=True))
     tokens = store_due(ok_app, 5)
