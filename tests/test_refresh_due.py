@@ -81,7 +81,7 @@ def test_within_adds_what_comes_due_soon_but_nothing_that_backs_off(ok, ok_app):
 def test_within_a_long_time_each_token_is_refreshed_once(ok, ok_app):
     """Even though all of them are due within that time again as soon as they are refreshed."""
     store_due(ok_app, 40)
-    assert counts(run(within=24 * 3600, workers=2)) == (40, 40, 0, 0, 0)
+    assert counts(run(within=24 * 3600, workers=2, max_time=30)) == (40, 40, 0, 0, 0)
     assert set(ok.presented.values()) == {1}
 
 
@@ -204,7 +204,7 @@ def test_a_limit_counts_over_all_applications(ok, mailru, ok_app, mailru_app):
 
 
 def test_after_the_time_is_up_nothing_more_is_begun(network, ok_app):
-    store_due(ok_app, 30)
+    store_due(ok_app, 60)
     endpoint = TokenEndpoint()
 
     def behave(call):
@@ -214,9 +214,9 @@ def test_after_the_time_is_up_nothing_more_is_begun(network, ok_app):
     network.on("/ok/token", behave)
     report = run(workers=2, max_time=1)
     due, refreshed, needs_login, failed, skipped = counts(report)
-    assert (due, needs_login, failed, report.exit_code) == (30, 0, 0, 1)
-    assert refreshed == len(endpoint.order) <= 4
-    assert skipped == 30 - refreshed
+    assert (due, needs_login, failed, report.exit_code) == (60, 0, 0, 1)
+    assert refreshed == len(endpoint.order) < 30
+    assert skipped == 60 - refreshed
     assert not UserToken.objects.exclude(lease_owner="").exists()
 
 
