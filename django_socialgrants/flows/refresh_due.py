@@ -22,10 +22,10 @@ from django_socialgrants.models import ProviderCredentials, UserToken
 
 from .autocommit import autocommit, persistently
 from .lane import Lane
-from .pool import Pool
 from .renewal import Answer, Renewal, carry_out
 from .report import RETRY, Report, Tally
 from .settlement import halts
+from .workers import Workers
 
 logger = logging.getLogger("django_socialgrants")
 
@@ -117,7 +117,7 @@ class _Run:
         self._began = began
         self._settled = settled
         self._claimed = 0
-        self._pool: Pool[_Job, _Result] = Pool(bounds.workers, self._carry_out)
+        self._workers: Workers[_Job, _Result] = Workers(bounds.workers, self._carry_out)
 
     def work(self) -> None:
         """Refresh until nothing is left, a bound or `stop` says so; then settle what is on its way."""
@@ -127,14 +127,17 @@ class _Run:
                 self._settle_waiting()
                 self._fill()
         finally:
-            self._pool.end()
+            self._workers.end()
+        for lane in self._lanes:
+            with _surviving(lane):
+                lane.finish()
 
     def _fill(self) -> None:
         """Claim as many tokens as there is room for; every application gets its share."""
         claimed = 1
         while claimed and not self._stop():
-            self._pool.divide(sum(lane.is_open or lane.in_flight > 0 for lane in self._lanes))
-            rooms = [(lane, lane.room(self._pool.share)) for lane in self._lanes]
+            self._workers.divide(sum(lane.is_open or lane.in_flight > 0 for lane in self._lanes))
+            rooms = [(lane, lane.room(self._workers.share)) for lane in self._lanes]
             claimed = sum(self._claim(lane, room) for lane, room in rooms if room > 0)
 
     def _claim(self, lane: Lane, room: int) -> int:
@@ -157,11 +160,11 @@ class _Run:
             if isinstance(renewal, Answer):
                 self._settle(lane, [(token, renewal)])
             else:
-                self._pool.put(lane, (lane, renewal))
+                self._workers.put(lane, (lane, renewal))
         return len(tokens)
 
     def _carry_out(self, job: _Job) -> _Result:
-        """What the threads of the pool do. They touch no database."""
+        """What the threads do. They touch no database."""
         lane, renewal = job
         if self._stop() or lane.is_halted or _is_late(renewal.token):
             return lane, renewal.token, None
@@ -172,9 +175,9 @@ class _Run:
 
     def _settle_waiting(self) -> None:
         """Wait for a result; store it, and whatever else has come by then."""
-        results = [self._pool.results.get()]
-        while not self._pool.results.empty():
-            results.append(self._pool.results.get())
+        results = [self._workers.results.get()]
+        while not self._workers.results.empty():
+            results.append(self._workers.results.get())
         for lane in self._lanes:
             mine = [(token, answer) for owner, token, answer in results if owner is lane]
             self._settle(lane, [(token, answer) for token, answer in mine if answer is not None])
