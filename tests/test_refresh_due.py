@@ -164,7 +164,8 @@ def test_those_that_have_waited_longest_are_first(ok, ok_app):
         next_refresh_at=newer[0].next_refresh_at
     )
     run(workers=1)
-    assert ok.order == [f"refresh-{token.uid}-0" for token in [*older, *newer]]
+    assert set(ok.order[:4]) <= {f"refresh-{token.uid}-0" for token in older}
+    assert set(ok.order[-4:]) <= {f"refresh-{token.uid}-0" for token in newer}
 
 
 def test_each_token_is_presented_once(mailru, mailru_app):

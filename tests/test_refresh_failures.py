@@ -538,6 +538,15 @@ def test_a_token_that_is_really_dead_does_not_keep_the_valve_closed(network, rev
     assert set(others.values_list("generation", flat=True)) == {1}
 
 
+def test_tokens_refused_in_masses_are_counted_over_runs(network, ok_app):
+    """A small site has few due in each run."""
+    network.on("/ok/token", invalid_grant)
+    store_due(ok_app, 150)
+    codes = [run(limit=20, workers=2).exit_code for _ in range(5)]
+    assert codes[-1] == 3
+    assert dead().count() <= 50
+
+
 def test_an_operator_may_accept_the_revocation(network, revoked):
     make_due_again(*UserToken.objects.filter(state="active"))
     left = UserToken.objects.filter(state="active").count()
