@@ -2,10 +2,15 @@
 
 import re
 from pathlib import Path
+from textwrap import dedent
+from types import SimpleNamespace
 
 import pytest
 
 from django_socialgrants.conf import Conf, conf
+from django_socialgrants.pages import origin
+from django_socialgrants.providers.mailru import MailRu
+from django_socialgrants.providers.ok import OK
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.rst").read_text()
@@ -40,6 +45,18 @@ def test_every_check_is_in_the_table_and_nothing_else():
     sources = "".join(path.read_text() for path in PACKAGE.rglob("checks.py"))
     assert documented == sorted(set(documented))
     assert set(documented) == set(re.findall(r'id="(socialgrants\w*\.[EW]\d{3})"', sources))
+
+
+def test_the_policies_for_pages_with_buttons_name_the_networks():
+    section = re.search(r"^If your site has a Content-Security-Policy\n-+\n(.*?)\n\n\n", README, re.S | re.M)[
+        1
+    ]
+    (header,) = re.findall(r"``form-action (.+)``", section)
+    networks = sorted(origin(provider.authorization_endpoint) for provider in (MailRu, OK))
+    assert sorted(header.split()) == ["'self'", *networks]
+    names = {"CSP": SimpleNamespace(SELF="'self'")}  # django.utils.csp.CSP, where Django has it
+    exec(dedent(section.split("code-block:: python\n")[1]), names)
+    assert names["SECURE_CSP"]["form-action"] == header.split()
 
 
 def test_its_network_is_one_that_works():
