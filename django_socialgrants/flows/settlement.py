@@ -73,7 +73,7 @@ def _verdict(token: UserToken, answer: Answer) -> tuple[Verdict, str]:
             uid = answer.token.uid if answer.token else ""
             same = uid in ("", token.uid)
             return (Verdict.REFRESHED, "") if same else (Verdict.NEEDS_LOGIN, "identity_changed")
-        case InvalidGrant(error="refresh_expired"):
+        case InvalidGrant(error=error) if error == REFRESH_EXPIRED:
             return Verdict.NEEDS_LOGIN, REFRESH_EXPIRED
         case InvalidGrant():
             doubtful = answer.doubtful or token.reason == OUTCOME_UNKNOWN
@@ -107,7 +107,7 @@ def store(settlements: Sequence[Settlement], known: Health) -> bool:
     if new:
         _write(new)
         if known.troubled:
-            persistently(lambda: health.succeeded(new[0].token.credentials))
+            persistently(lambda: health.succeeded(new[0].token.credentials, known))
     is_paused = [_learn(settlement) for settlement in others]
     if others:
         _write(others)
