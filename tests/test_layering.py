@@ -32,7 +32,7 @@ IMPURE = """
     transport
     signals
     flows.refusal flows.users flows.report flows.pool
-    flows.autocommit flows.health flows.lease
+    flows.autocommit flows.health flows.lease flows.disconnect
     flows.state flows.renewal
     flows.settlement
     flows.refresh flows.lane
@@ -41,10 +41,16 @@ IMPURE = """
     flows.password
     api
     backends middleware decorators pages callback
+    redirect_uris
     templatetags views
     urls
     checks.problems
     checks.credentials checks.database checks.keys checks.providers checks.settings checks.site
+    administration.words
+    administration.facts administration.filters administration.refreshing
+    administration.forms
+    administration.credentials administration.tokens
+    admin
     tasks
     apps
     migrations

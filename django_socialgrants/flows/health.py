@@ -106,6 +106,11 @@ def close_valve(credentials: ProviderCredentials) -> None:
     _rows(credentials).update(reason=MASS_REVOCATION)
 
 
+def resume(credentials: ProviderCredentials) -> None:
+    """An operator says that all is well: the application is asked again at once, whatever was remembered."""
+    _rows(credentials).update(failures=0, paused_until=None, reason="")
+
+
 def _asked_for_pause() -> Q:
     return Q(reason=RATE_LIMITED, paused_until__gt=DatabaseNow())
 
