@@ -8,9 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
-from django.utils import formats, timezone
 from django.utils.decorators import method_decorator
-from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.debug import sensitive_post_parameters
@@ -32,7 +30,6 @@ else:
 class ProviderCredentialsAdmin(_ModelAdmin):
     form = ProviderCredentialsForm
     list_display = ("name", "network", "client_id", "implicit_enabled", "condition")
-    list_filter = ("provider", "implicit_enabled")
     list_select_related = ("health",)
     search_fields = ("name", "client_id")
     ordering = ("name",)
@@ -49,14 +46,8 @@ class ProviderCredentialsAdmin(_ModelAdmin):
         return known.title if known else credentials.provider
 
     @admin.display(description=gettext_lazy("health"))
-    def condition(self, credentials: ProviderCredentials) -> str | Promise:
-        row = facts.trouble(getattr(credentials, "health", None))
-        if row is None:
-            return "—"
-        if row.paused_until and row.paused_until > timezone.now():
-            until = formats.localize(timezone.localtime(row.paused_until))
-            return _("paused until %(time)s: %(reason)s") % {"time": until, "reason": facts.reason(row)}
-        return facts.reason(row)
+    def condition(self, credentials: ProviderCredentials) -> str:
+        return facts.condition(facts.trouble(getattr(credentials, "health", None)))
 
     @admin.action(permissions=["change"], description=gettext_lazy("Resume refreshing for the selected ones"))
     def resume_selected(self, request: HttpRequest, queryset: QuerySet[ProviderCredentials]) -> None:
@@ -112,7 +103,7 @@ class ProviderCredentialsAdmin(_ModelAdmin):
                 "tokens": facts.tokens_by_state(stored),
                 "health": row,
                 "health_reason": row and facts.reason(row),
-                "is_paused": row and row.paused_until and row.paused_until > timezone.now(),
+                "paused_until": row and facts.paused_until(row),
                 "can_resume": row and self.has_change_permission(request, stored),
             }
         return super().render_change_form(request, context, add, change, form_url, obj)
@@ -140,8 +131,8 @@ class ProviderCredentialsAdmin(_ModelAdmin):
             text = ngettext(
                 "%(count)d token was granted to the old client id: the network will not refresh it for another "
                 "application, and its user will have to log in again.",
-                "%(count)d tokens were granted to the old client id: the network will not refresh them for another "
-                "application, and their users will have to log in again.",
+                "%(count)d tokens were granted to the old client id: the network will not refresh them for "
+                "another application, and their users will have to log in again.",
                 count,
             )
             messages.warning(request, text % {"count": count})

@@ -1,17 +1,19 @@
 """What can be told of an application without showing what is secret."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Count
 from django.http import HttpRequest
 from django.urls import NoReverseMatch
+from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from django_socialgrants.conf import conf
-from django_socialgrants.exceptions import DecryptionError, UnknownProvider
+from django_socialgrants.exceptions import MASK, DecryptionError, UnknownProvider
 from django_socialgrants.flows.refusal import Refusal
 from django_socialgrants.models import ApplicationHealth, ProviderCredentials, UserToken
 from django_socialgrants.oauth.provider import Provider
@@ -43,14 +45,14 @@ def known_networks() -> list[Provider]:
 
 
 def masked(secret: Secret) -> str:
-    """What tells a stored secret from others: "…3F9A"; only "…" for a short one, "" for none.
+    """What tells a stored secret from others: "…3F9A"; "***" for a short one, "" for none.
 
     Raises DecryptionError, or ImproperlyConfigured for a malformed key.
     """
     if not secret:
         return ""
     text = secret.reveal()
-    return f"…{text[-_SUFFIX:]}" if len(text) >= _LONG_ENOUGH else "…"
+    return f"…{text[-_SUFFIX:]}" if len(text) >= _LONG_ENOUGH else MASK
 
 
 def stored(secret: Secret) -> str:
@@ -114,3 +116,16 @@ def trouble(health: ApplicationHealth | None) -> ApplicationHealth | None:
 
 def reason(health: ApplicationHealth) -> str | Promise:
     return HEALTH_REASONS.get(health.reason, health.reason) or _("the last refreshes failed")
+
+
+def paused_until(health: ApplicationHealth) -> datetime | None:
+    """None when the pause is over."""
+    until = health.paused_until
+    return until if until and until > timezone.now() else None
+
+
+def condition(health: ApplicationHealth | None) -> str:
+    """In a word or two."""
+    if health is None:
+        return "-"
+    return _("paused") if paused_until(health) else _("in trouble")

@@ -60,15 +60,19 @@ class ProviderCredentialsForm(_ModelForm):
     class Meta:
         model = ProviderCredentials
         fields = ("name", "provider", "client_id", *SECRETS, "scope", "implicit_enabled")
+        help_texts = {
+            "implicit_enabled": gettext_lazy(
+                "Tokens then pass through browsers: only for what the authorization code grant does not give."
+            )
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.initial.update(dict.fromkeys(SECRETS, ""))
         for name in set(NAMED).intersection(self.fields):
             self._name(name)
-        for name in SECRETS:
-            if not getattr(self.instance, name):
-                self.fields.pop(f"remove_{name}", None)
+        if "client_id" in self.fields:
+            self.fields["client_id"].widget.attrs["autocomplete"] = "off"
         if self.instance.pk:
             self._warn()
 

@@ -35,12 +35,16 @@ _NAMED_USERS = 10
 class UserTokenAdmin(_ModelAdmin):
     """Nobody may change a row here; the permission to do so allows the actions."""
 
-    list_display = ("uid", "user", "credentials", "state", "why", "expires_at", "refreshed_at")
+    list_display = ("account", "user", "credentials", "condition", "expires_at")
     list_filter = ("state", ReasonFilter, "credentials", ExpiryFilter)
     list_select_related = ("user", "credentials")
     ordering = ("-pk",)
     show_full_result_count = False
     actions = ("refresh_now", "mark_as_needs_login")
+
+    class Media:
+        css = {"all": ["socialgrants/admin.css"]}
+
     fieldsets = (
         (None, {"fields": ("user", "credentials", "uid", "person")}),
         (
@@ -83,6 +87,14 @@ class UserTokenAdmin(_ModelAdmin):
         return super().has_change_permission(request)
 
     # --- what is shown -----------------------------------------------------------------------------------
+
+    @admin.display(description=gettext_lazy("account"), ordering="uid")
+    def account(self, token: UserToken) -> str:
+        return token.uid
+
+    @admin.display(description=gettext_lazy("state"), ordering="state")
+    def condition(self, token: UserToken) -> str:
+        return ": ".join(str(word) for word in (token.get_state_display(), self.why(token)) if word)
 
     @admin.display(description=gettext_lazy("reason"), ordering="reason")
     def why(self, token: UserToken) -> str | Promise:
