@@ -11,6 +11,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
+from django.views.debug import SafeExceptionReporterFilter
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[ProviderCredentials]
 else:
     _ModelAdmin = admin.ModelAdmin
+
+
+class _ReporterFilter(SafeExceptionReporterFilter):
+    """Django's own hides what was sent from mails only, not from the debug page."""
+
+    def is_active(self, request: HttpRequest | None) -> bool:
+        return True
 
 
 class ProviderCredentialsAdmin(_ModelAdmin):
@@ -82,6 +90,7 @@ class ProviderCredentialsAdmin(_ModelAdmin):
 
     @method_decorator(sensitive_post_parameters())
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        request.exception_reporter_filter = _ReporterFilter()  # type: ignore[attr-defined]
         return super().changeform_view(request, *args, **kwargs)
 
     def render_change_form(
@@ -115,7 +124,7 @@ class ProviderCredentialsAdmin(_ModelAdmin):
         elif form.changed_columns:
             obj.save(update_fields=[*form.changed_columns, "updated_at"])
         for problem in problems(obj):
-            messages.warning(request, f"{problem.message}. {problem.hint}")
+            messages.warning(request, f"“{obj.name}”: {problem.message}. {problem.hint}")
         if change:
             self._explain(request, obj, form.changed_columns)
 

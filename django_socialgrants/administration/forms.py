@@ -39,10 +39,15 @@ else:
     _ModelForm = forms.ModelForm
 
 
-def _secret_field() -> forms.CharField:
-    """Rendered empty, whatever is stored or was just sent."""
-    attrs = {"autocomplete": "new-password", "class": "vTextField"}
-    return forms.CharField(required=False, max_length=_LONGEST, widget=forms.PasswordInput(attrs=attrs))
+class SecretField(forms.CharField):
+    """A `Secret`, empty when nothing was entered. Rendered empty, whatever is stored or was just sent."""
+
+    def __init__(self) -> None:
+        attrs = {"autocomplete": "new-password", "class": "vTextField"}
+        super().__init__(required=False, max_length=_LONGEST, widget=forms.PasswordInput(attrs=attrs))
+
+    def clean(self, value: Any) -> Secret:
+        return Secret(super().clean(value))
 
 
 def _removal_field() -> forms.BooleanField:
@@ -52,8 +57,8 @@ def _removal_field() -> forms.BooleanField:
 class ProviderCredentialsForm(_ModelForm):
     """A secret that is left empty stays as it is; to remove it takes a tick of its own."""
 
-    client_secret = _secret_field()
-    client_key = _secret_field()
+    client_secret = SecretField()
+    client_key = SecretField()
     remove_client_secret = _removal_field()
     remove_client_key = _removal_field()
 
@@ -99,7 +104,7 @@ class ProviderCredentialsForm(_ModelForm):
         )
 
     def _warn(self) -> None:
-        """Tell at each field what looks wrong, or what a change would mean for users who have granted already."""
+        """Tell at each field what looks wrong with what is stored."""
         warnings: dict[str, list[str]] = {}
         for problem in problems(self.instance):
             warnings.setdefault(problem.field, []).append(f"{problem.message}. {problem.hint}")
@@ -115,12 +120,11 @@ class ProviderCredentialsForm(_ModelForm):
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or self.cleaned_data
-        self._check_keys(data)
+        self._check_keys()
         self._check_identity()
         for name in SECRETS:
             removed = data.get(f"remove_{name}")
             if data.get(name):
-                data[name] = Secret(data[name])
                 if removed:
                     self.add_error(f"remove_{name}", _("Either enter a new value or remove the stored one."))
             elif not removed:
@@ -139,7 +143,7 @@ class ProviderCredentialsForm(_ModelForm):
                 self.add_error(name, text % {"fields": fields})
         return secret
 
-    def _check_keys(self, data: dict[str, Any]) -> None:
+    def _check_keys(self) -> None:
         try:
             crypto.keys()
         except ImproperlyConfigured as error:

@@ -1,9 +1,9 @@
 """Refreshing a handful of tokens while somebody waits for the page."""
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from time import monotonic
 
 from django.contrib import messages
 from django.utils.translation import gettext as _
@@ -97,9 +97,9 @@ def refresh(
     Raises nothing that a network or a token is to blame for.
     """
     outcome = Outcome()
-    ends = time.monotonic() + conf.TIMEOUT
+    ends = monotonic() + conf.TIMEOUT
     for token in tokens:
-        if time.monotonic() > ends:
+        if monotonic() > ends:
             outcome.postponed += 1
             continue
         try:
