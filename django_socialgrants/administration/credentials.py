@@ -90,7 +90,7 @@ class ProviderCredentialsAdmin(_ModelAdmin):
 
     @method_decorator(sensitive_post_parameters())
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        request.exception_reporter_filter = _ReporterFilter()  # type: ignore[attr-defined]
+        request.exception_reporter_filter = _ReporterFilter()
         return super().changeform_view(request, *args, **kwargs)
 
     def render_change_form(
