@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
+from django.db.models import F
 from django.test import Client
 from django.utils import timezone
 
@@ -13,6 +14,7 @@ from django_socialgrants.administration import refreshing
 from django_socialgrants.administration.words import HEALTH_REASONS, TOKEN_REASONS
 from django_socialgrants.exceptions import NeedsLogin
 from django_socialgrants.flows import refresh as flow
+from django_socialgrants.flows.refresh import mark_needs_login
 from django_socialgrants.models import ApplicationHealth, UserToken
 from tests.conftest import ok_token
 from tests.journey import token_of
@@ -260,6 +262,13 @@ def test_a_refresh_that_is_under_way_does_not_undo_the_mark(admin_client, networ
     assert (token.state, token.reason) == ("needs_login", "marked_by_admin")
     assert token.access_token.reveal() == "token-before"
     assert [name for name, *_ in heard] == ["needs_login"]
+
+
+def test_a_token_that_was_granted_anew_meanwhile_is_newer_than_the_mark(token):
+    seen = UserToken.objects.with_time().get()
+    UserToken.objects.update(generation=F("generation") + 1)
+    assert not mark_needs_login(seen, "marked_by_admin")
+    assert UserToken.objects.get().state == "active"
 
 
 # --- disconnecting -----------------------------------------------------------------------------------------------

@@ -161,7 +161,6 @@ def mark_needs_login(token: UserToken, reason: str) -> bool:
         "state": UserToken.State.NEEDS_LOGIN,
         "reason": reason,
         "next_refresh_at": None,
-        "generation": token.generation + 1,
         "lease_owner": "",
         "lease_until": None,
     }
