@@ -50,6 +50,10 @@ class CodeLess(HalfWay):
     response_types = ("token",)
 
 
+class PasswordOnly(HalfWay):
+    token_endpoints = {"password": "https://endless.example/token"}
+
+
 class Broken(Endless):
     @property
     def authorization_endpoint(self):
@@ -142,6 +146,7 @@ RIGHT = [
     {"PROVIDERS": []},
     {"PROVIDERS": ["tests.fakes.FakeMailRu", OK]},
     {"PROVIDERS": ["tests.test_checks.CodeLess"]},
+    {"PROVIDERS": ["tests.test_checks.PasswordOnly"]},
     {"PROVIDERS": ["tests.test_checks.Here"]},
     {"ENCRYPTION_KEYS": [KEY]},
     {"ENCRYPTION_KEYS": (KEY, key(b"-" * 32))},

@@ -40,7 +40,11 @@ def check_own_keys(**kwargs: Any) -> Sequence[CheckMessage]:
             "SOCIALGRANTS_ENCRYPTION_KEYS is empty: tokens are encrypted with a key derived from SECRET_KEY, "
             "and whoever changes that loses them"
         )
-        return [Warning(text, hint=_hint(), id="socialgrants.W010")]
+        keep = _(
+            "Keep what is encrypted already readable: [NEW_KEY, crypto.derived_key(SECRET_KEY)], and run "
+            "rotate_encryption_keys."
+        )
+        return [Warning(text, hint=f"{_hint()}\n{keep}", id="socialgrants.W010")]
     try:
         weak = [place for place, key in enumerate(conf.ENCRYPTION_KEYS) if _is_made_up(key)]
     except (TypeError, ValueError):

@@ -38,7 +38,7 @@ def _check_endpoints(path: str, provider: Provider) -> Iterator[CheckMessage]:
     """What a flow needs is there, and nothing is called in clear."""
     try:
         urls = _endpoints(provider)
-        missing = [name for name in _needed(provider) if not urls.get(name)]
+        missing = list(_missing(provider))
     except ImproperlyConfigured:
         return  # an endpoint that depends on a setting, which has a check of its own
     except Exception as error:  # whatever a class of others does
@@ -72,8 +72,9 @@ def _endpoints(provider: Provider) -> dict[str, object]:
     }
 
 
-def _needed(provider: Provider) -> Iterator[str]:
-    if provider.response_types:
+def _missing(provider: Provider) -> Iterator[str]:
+    """A grant that is absent among the token endpoints is not supported, but where all are one was forgotten."""
+    if provider.response_types and not provider.authorization_endpoint:
         yield "authorization_endpoint"
-    if "code" in provider.response_types:
-        yield "token_endpoints['authorization_code']"
+    if "code" in provider.response_types and not any(provider.token_endpoints.values()):
+        yield "token_endpoints"
