@@ -52,7 +52,7 @@ IMPURE = """
     administration.forms
     administration.credentials administration.tokens
     admin
-    tasks
+    tasks testing
     apps
     migrations
     management

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.actions import delete_selected
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from django.utils.functional import Promise
 from django.utils.html import format_html_join
 from django.utils.translation import gettext as _
@@ -40,7 +42,7 @@ class UserTokenAdmin(_ModelAdmin):
     list_select_related = ("user", "credentials")
     ordering = ("-pk",)
     show_full_result_count = False
-    actions = ("refresh_now", "mark_as_needs_login")
+    actions = ("refresh_now", "mark_as_needs_login", "delete_selected")
 
     class Media:
         css = {"all": ["socialgrants/admin.css"]}
@@ -115,14 +117,6 @@ class UserTokenAdmin(_ModelAdmin):
 
     # --- actions -----------------------------------------------------------------------------------------
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Deleting is disconnecting here, and called so."""
-        actions: dict[str, Any] = super().get_actions(request)
-        if "delete_selected" in actions:
-            function, name = actions["delete_selected"][:2]
-            actions["delete_selected"] = function, name, _("Disconnect selected %(verbose_name_plural)s")
-        return actions
-
     @admin.action(
         permissions=["operate"], description=gettext_lazy("Refresh selected %(verbose_name_plural)s now")
     )
@@ -164,6 +158,13 @@ class UserTokenAdmin(_ModelAdmin):
         self.log_change(request, token, text)
 
     # --- disconnecting -----------------------------------------------------------------------------------
+
+    @admin.action(
+        permissions=["delete"], description=gettext_lazy("Disconnect selected %(verbose_name_plural)s")
+    )
+    def delete_selected(self, request: HttpRequest, queryset: QuerySet[UserToken]) -> TemplateResponse | None:
+        """Django's own, by the name that it has here."""
+        return delete_selected(self, request, queryset)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """What the confirmation lists; it warns, too."""
