@@ -2,6 +2,8 @@
 
 import html
 import re
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -387,3 +389,27 @@ def test_deleting_an_application_deletes_its_tokens(admin_client, ok_app, admin_
     token_of(admin_user, ok_app)
     assert admin_client.post(f"{LIST}{ok_app.pk}/delete/", {"post": "yes"}).status_code == 302
     assert not UserToken.objects.exists()
+
+
+# --- a site without Django's admin -------------------------------------------------------------------------------
+
+WITHOUT_ADMIN = """
+import sys, django
+from django.conf import settings
+settings.configure(
+    SECRET_KEY="x" * 50,
+    ROOT_URLCONF="django_socialgrants.urls",
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django_socialgrants"],
+)
+django.setup()
+from django.core.checks import run_checks
+from django.urls import reverse
+run_checks()
+reverse("connections")
+print([name for name in sys.modules if name.startswith(("django.contrib.admin.", "django_socialgrants.admin"))])
+"""
+
+
+def test_a_site_needs_no_admin():
+    done = subprocess.run([sys.executable, "-c", WITHOUT_ADMIN], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
