@@ -281,6 +281,12 @@ def test_what_looks_wrong_is_told_at_its_field_and_does_not_stand_in_the_way(adm
     assert sum(sentence in str(message) for message in page.context["messages"]) == 1
 
 
+def test_an_application_that_the_settings_declare_says_that_they_win(admin_client, ok_app, settings):
+    assert "sync_credentials" not in text_of(admin_client.get(change_url(ok_app)))
+    settings.SOCIALGRANTS_CREDENTIALS = {"ok": {"provider": "ok", "client_id": "512000000000"}}
+    assert "sync_credentials undoes what is changed here" in text_of(admin_client.get(change_url(ok_app)))
+
+
 def test_a_new_name_means_new_callback_urls(admin_client, ok_app):
     assert "The callback URLs have changed" in text_of(save(admin_client, ok_app, name="ok-new"))
     assert "The callback URLs have changed" not in text_of(

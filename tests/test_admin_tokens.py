@@ -134,6 +134,15 @@ def test_a_list_of_many_tokens_takes_as_many_queries_as_one_of_few(
         admin_client.get(LIST)
 
 
+@pytest.mark.parametrize("providers", [["tests.fakes.FakeMailRu"], ["tests.nowhere.Network"]])
+def test_tokens_of_a_network_that_is_gone_break_no_page(admin_client, token, settings, providers):
+    settings.SOCIALGRANTS_PROVIDERS = providers
+    for url in (LIST, detail_url(token), delete_url(token)):
+        assert admin_client.get(url).status_code == 200
+    assert admin_client.post(delete_url(token), {"post": "yes"}).status_code == 302
+    assert not UserToken.objects.exists()
+
+
 @pytest.mark.parametrize("query", ["access_token=x", "access_token__startswith=v1", "refresh_token__gt=v1"])
 def test_secrets_can_not_be_asked_for(admin_client, token, query):
     assert admin_client.get(f"{LIST}?{query}")["Location"] == f"{LIST}?e=1"

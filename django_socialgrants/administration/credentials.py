@@ -102,9 +102,8 @@ class ProviderCredentialsAdmin(_ModelAdmin):
         form_url: str = "",
         obj: ProviderCredentials | None = None,
     ) -> HttpResponse:
-        stored = (
-            ProviderCredentials.objects.filter(pk=obj.pk).first() if obj else None
-        )  # obj may be half changed
+        # Not `obj` itself, which holds what was sent if that is refused.
+        stored = ProviderCredentials.objects.filter(pk=obj.pk).first() if obj else None
         context |= {"callbacks": facts.callback_urls(request, stored), "has_facts": stored is not None}
         if stored:
             row = facts.trouble(getattr(stored, "health", None))
@@ -149,12 +148,9 @@ class ProviderCredentialsAdmin(_ModelAdmin):
     # --- resuming ----------------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
-        view = method_decorator(require_POST)(type(self).resume_view).__get__(self)
+        view = self.admin_site.admin_view(require_POST(self.resume_view))
         name = "socialgrants_providercredentials_resume"
-        return [
-            path("<path:object_id>/resume/", self.admin_site.admin_view(view), name=name),
-            *super().get_urls(),
-        ]
+        return [path("<path:object_id>/resume/", view, name=name), *super().get_urls()]
 
     def resume_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         credentials = self.get_object(request, unquote(object_id))

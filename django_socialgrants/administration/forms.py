@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy
 
 from django_socialgrants import crypto
 from django_socialgrants.checks.problems import problems
+from django_socialgrants.declared import declared
 from django_socialgrants.exceptions import DecryptionError
 from django_socialgrants.models import ProviderCredentials
 from django_socialgrants.oauth.values import Secret
@@ -111,6 +112,11 @@ class ProviderCredentialsForm(_ModelForm):
         if network(self.instance) is None:
             text = _("This site does not know the network %(network)s: see SOCIALGRANTS_PROVIDERS.")
             warnings.setdefault("provider", []).append(text % {"network": self.instance.provider})
+        if self.instance.name in declared()[0]:
+            text = _(
+                "SOCIALGRANTS_CREDENTIALS declares this application: sync_credentials undoes what is changed here."
+            )
+            warnings.setdefault("name", []).append(text)
         for name, lines in warnings.items():
             if name in self.fields:
                 html = format_html_join(

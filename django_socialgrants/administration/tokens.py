@@ -1,12 +1,14 @@
 """Tokens in the admin: to be looked at, refreshed and forgotten; never written, never shown."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
+from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -31,12 +33,22 @@ else:
     _ModelAdmin = admin.ModelAdmin
 
 
+_GRANT = ("grant_type", "scope", "token_type", "created_at", "has_refresh", "has_session_secret")
+_STATE = (
+    *("state", "why", "expires_at", "refresh_expires_at", "refreshed_at"),
+    *("next_refresh_at", "failures", "lease_owner", "lease_until"),
+)
 _NAMED_USERS = 10
 
 
 class UserTokenAdmin(_ModelAdmin):
     """Nobody may change a row here; the permission to do so allows the actions."""
 
+    fieldsets = (
+        (None, {"fields": ("user", "credentials", "uid", "person")}),
+        (gettext_lazy("Grant"), {"fields": _GRANT}),
+        (gettext_lazy("State"), {"fields": _STATE}),
+    )
     list_display = ("account", "user", "credentials", "condition", "expires_at")
     list_filter = ("state", ReasonFilter, "credentials", ExpiryFilter)
     list_select_related = ("user", "credentials")
@@ -46,32 +58,6 @@ class UserTokenAdmin(_ModelAdmin):
 
     class Media:
         css = {"all": ["socialgrants/admin.css"]}
-
-    fieldsets = (
-        (None, {"fields": ("user", "credentials", "uid", "person")}),
-        (
-            gettext_lazy("Grant"),
-            {
-                "fields": (
-                    "grant_type",
-                    "scope",
-                    "token_type",
-                    "created_at",
-                    "has_refresh",
-                    "has_session_secret",
-                )
-            },
-        ),
-        (
-            gettext_lazy("State"),
-            {
-                "fields": (
-                    *("state", "why", "expires_at", "refresh_expires_at"),
-                    *("refreshed_at", "next_refresh_at", "failures", "lease_owner", "lease_until"),
-                )
-            },
-        ),
-    )
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
         return ["uid__startswith", f"user__{get_user_model().USERNAME_FIELD}__istartswith"]
@@ -152,7 +138,8 @@ class UserTokenAdmin(_ModelAdmin):
             "%(count)d tokens were marked: their users have to log in again.",
             marked,
         )
-        messages.success(request, text % {"count": marked})
+        level = messages.SUCCESS if marked else messages.WARNING
+        messages.add_message(request, level, text % {"count": marked})
 
     def _log(self, request: HttpRequest, token: UserToken, text: str) -> None:
         self.log_change(request, token, text)
@@ -169,15 +156,21 @@ class UserTokenAdmin(_ModelAdmin):
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """What the confirmation lists; it warns, too."""
         if "post" not in request.POST:  # not yet confirmed
-            tokens = UserToken.objects.filter(pk__in=[token.pk for token in objs])
-            if users := locked_out_without(tokens):
-                text = ngettext(
-                    "This is the only way to log in of one user, who has no password: %(users)s.",
-                    "This is the only way to log in of %(count)d users, who have no password: %(users)s.",
-                    len(users),
-                )
-                messages.warning(request, text % {"count": len(users), "users": _some(users)})
+            with suppress(ImproperlyConfigured):  # of providers, which a check tells
+                self._warn(request, locked_out_without(UserToken.objects.filter(pk__in=[t.pk for t in objs])))
         return super().get_deleted_objects(objs, request)
+
+    def _warn(self, request: HttpRequest, locked_out: Sequence[AbstractBaseUser]) -> None:
+        if not locked_out:
+            return
+        text = ngettext(
+            "This is the only way to log in of one user, who has no password: %(users)s.",
+            "This is the only way to log in of %(count)d users, who have no password: %(users)s.",
+            len(locked_out),
+        )
+        names = [user.get_username() for user in locked_out[:_NAMED_USERS]]
+        more = ["…"] if len(locked_out) > _NAMED_USERS else []
+        messages.warning(request, text % {"count": len(locked_out), "users": ", ".join([*names, *more])})
 
     def delete_model(self, request: HttpRequest, obj: UserToken) -> None:
         self._disconnect([obj])
@@ -188,8 +181,3 @@ class UserTokenAdmin(_ModelAdmin):
     def _disconnect(self, tokens: list[UserToken]) -> None:
         with transaction.atomic():
             disconnect_all(tokens)
-
-
-def _some(users: Sequence[AbstractBaseUser]) -> str:
-    names = [user.get_username() for user in users[:_NAMED_USERS]]
-    return ", ".join([*names, "…"] if len(users) > _NAMED_USERS else names)
