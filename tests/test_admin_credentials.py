@@ -198,6 +198,8 @@ def test_a_secret_is_removed_by_a_tick_of_its_own(admin_client, ok_app):
     after = ProviderCredentials.objects.get()
     assert not after.client_key
     assert after.client_secret.reveal() == "ok-client-secret"
+    message = "Changed Application public key: remove the stored value."
+    assert LogEntry.objects.get().get_change_message() == message
 
 
 def test_to_remove_and_to_replace_at_once_is_refused(admin_client, ok_app):

@@ -66,12 +66,12 @@ class ProviderCredentialsAdmin(_ModelAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: ProviderCredentials | None = None) -> Any:
         may_change = self.has_change_permission(request, obj) if obj else self.has_add_permission(request)
-        secrets: list[str | tuple[str, str]] = []
+        secrets: list[str] = []
         for name in SECRETS:
             if not may_change:
                 secrets.append(f"{name}_masked")
             elif obj and getattr(obj, name):
-                secrets.append((name, f"remove_{name}"))
+                secrets += [name, f"remove_{name}"]
             else:
                 secrets.append(name)
         return (

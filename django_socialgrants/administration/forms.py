@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.html import format_html, format_html_join
-from django.utils.text import capfirst
+from django.utils.text import capfirst, format_lazy
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -51,17 +51,13 @@ class SecretField(forms.CharField):
         return Secret(super().clean(value))
 
 
-def _removal_field() -> forms.BooleanField:
-    return forms.BooleanField(required=False, label=gettext_lazy("Remove the stored value"))
-
-
 class ProviderCredentialsForm(_ModelForm):
     """A secret that is left empty stays as it is; to remove it takes a tick of its own."""
 
     client_secret = SecretField()
     client_key = SecretField()
-    remove_client_secret = _removal_field()
-    remove_client_key = _removal_field()
+    remove_client_secret = forms.BooleanField(required=False)
+    remove_client_key = forms.BooleanField(required=False)
 
     class Meta:
         model = ProviderCredentials
@@ -88,6 +84,8 @@ class ProviderCredentialsForm(_ModelForm):
         own = network(self.instance) if self.instance.pk else None
         names_it = own and label(own, name)
         field.label = names_it or capfirst(_PLAIN[name])
+        if remove := self.fields.get(f"remove_{name}"):
+            remove.label = format_lazy(gettext_lazy("{field}: remove the stored value"), field=field.label)
         helps: list[str] = []
         if names_it:
             helps.append(format_html(_("In code and settings: {}."), format_html("<code>{}</code>", name)))

@@ -46,7 +46,7 @@ class UserTokenAdmin(_ModelAdmin):
 
     fieldsets = (
         (None, {"fields": ("user", "credentials", "uid", "person")}),
-        (gettext_lazy("Grant"), {"fields": _GRANT}),
+        (gettext_lazy("What was granted"), {"fields": _GRANT}),
         (gettext_lazy("State"), {"fields": _STATE}),
     )
     list_display = ("account", "user", "credentials", "condition", "expires_at")
