@@ -11,7 +11,7 @@ import os
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
@@ -85,10 +85,10 @@ def named_key(ciphertext: str) -> str:
     return head[1] if head else ""
 
 
-def missing_key(ciphertext: str) -> str:
-    """The fingerprint of the key that a ciphertext names, if that key is not configured; else ""."""
-    named = named_key(ciphertext)
-    return "" if named in {key.fingerprint for key in keys()} else named
+def missing_keys(ciphertexts: Iterable[str]) -> list[str]:
+    """The fingerprints of the keys that the ciphertexts name and that are not configured."""
+    configured = {key.fingerprint for key in keys()}
+    return sorted({named_key(ciphertext) for ciphertext in ciphertexts} - configured - {""})
 
 
 def keys() -> tuple[Key, ...]:

@@ -23,7 +23,12 @@ def get_provider(provider_id: str) -> Provider:
 
 def providers() -> dict[str, Provider]:
     """All providers by id, in the order of the setting."""
-    return {provider.id: provider for provider in map(load, conf.PROVIDERS)}
+    return _load_all(tuple(conf.PROVIDERS))
+
+
+@lru_cache(maxsize=8)
+def _load_all(paths: tuple[str, ...]) -> dict[str, Provider]:
+    return {provider.id: provider for provider in map(load, paths)}
 
 
 @lru_cache(maxsize=64)

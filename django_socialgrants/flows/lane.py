@@ -9,10 +9,10 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Q, QuerySet
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext
 
 from django_socialgrants.clock import DatabaseNow
-from django_socialgrants.crypto import missing_key
+from django_socialgrants.crypto import missing_keys, named_key
 from django_socialgrants.exceptions import DecryptionError, UnknownProvider
 from django_socialgrants.models import ProviderCredentials, UserToken, UserTokenQuerySet
 from django_socialgrants.oauth.values import Credentials
@@ -76,7 +76,9 @@ class Lane:
             self._known = health.Health(recent=self._known.recent)
         self._recent.extend(self._known.recent)
         if self._known.pause and not self._known.refused:
-            self.tally.worsen(RETRY, _("paused for %(seconds)d s more") % {"seconds": self._known.pause + 1})
+            self.tally.worsen(
+                RETRY, gettext("paused for %(seconds)d s more") % {"seconds": self._known.pause + 1}
+            )
             return
         self.is_open = True
 
@@ -103,7 +105,7 @@ class Lane:
                 self.is_open = len(candidates) == page  # else these are the last
                 self._cursor = candidates[-1][:2]
             owner = new_owner()
-            readable = [pk for _, pk, *secrets in candidates if self._can_read(secrets)][:count]
+            readable = self._readable(candidates)[:count]
             rows = self._due.filter(pk__in=readable)  # due still: somebody may have been faster
             persistently(
                 partial(claim, rows, owner)
@@ -113,7 +115,7 @@ class Lane:
                 self._claimed += len(claimed)
                 return claimed
             if self._known.probing:
-                self.close(_("the token for a probe was taken by somebody else, or is unreadable"))
+                self.close(gettext("the token for a probe was taken by somebody else, or is unreadable"))
         return []
 
     def close(self, note: str) -> None:
@@ -196,13 +198,13 @@ class Lane:
             tokens = tokens.filter(behind, next_refresh_at__gte=time)
         return tokens.values_list("next_refresh_at", "pk", "access_token", "refresh_token")
 
-    def _can_read(self, ciphertexts: Sequence[str]) -> bool:
-        """Whether the keys of a token's secrets are there; if not, its row is not touched at all."""
-        for key in filter(None, map(missing_key, ciphertexts)):
-            note = _("the encryption key %(key)s is not configured")
+    def _readable(self, candidates: Sequence[tuple[datetime, int, str, str]]) -> list[int]:
+        """The tokens whose keys are there; the rows of the others are not touched at all."""
+        missing = set(missing_keys(secret for _, _, *secrets in candidates for secret in secrets))
+        for key in sorted(missing):
+            note = gettext("the encryption key %(key)s is not configured")
             self.tally.worsen(MISCONFIGURED, note % {"key": key})
-            return False
-        return True
+        return [pk for _, pk, *secrets in candidates if missing.isdisjoint(map(named_key, secrets))]
 
     def _refuses_in_masses(self) -> bool:
         """The valve: whether so many tokens were refused lately that the network had better not be believed."""
@@ -231,10 +233,10 @@ class Lane:
         tally.worsen(RETRY)
         if verdict is Verdict.STOPPED:
             self.halt()
-            tally.worsen(MISCONFIGURED, _("stopped: %(error)s") % {"error": settlement.answer.error})
+            tally.worsen(MISCONFIGURED, gettext("stopped: %(error)s") % {"error": settlement.answer.error})
         elif verdict is Verdict.HELD_BACK:
             self.halt()
-            tally.worsen(VALVE_CLOSED, _("tokens are refused in masses: see --accept-mass-revocation"))
+            tally.worsen(VALVE_CLOSED, gettext("tokens are refused in masses: see --accept-mass-revocation"))
 
 
 def _due(application: ProviderCredentials, started: datetime, within: float) -> UserTokenQuerySet:

@@ -10,6 +10,7 @@ import platform
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
 from django.db import connections, router, transaction
@@ -90,14 +91,19 @@ class _Changed(Exception):
 
 def _statement(row: Held, values: Mapping[str, Any]) -> tuple[str, list[Any]]:
     connection = connections[router.db_for_write(UserToken)]
-    meta, quote = UserToken._meta, connection.ops.quote_name
+    sql, fields = _update(connection.alias, tuple(values))
+    return sql, [*(field.get_db_prep_save(values[field.name], connection) for field in fields), *row]
+
+
+@lru_cache(maxsize=32)
+def _update(alias: str, names: tuple[str, ...]) -> tuple[str, list[Any]]:
+    """The UPDATE of a held row that sets the fields `names`, and these fields."""
+    meta, quote = UserToken._meta, connections[alias].ops.quote_name
     by_name = {field.name: field for field in meta.concrete_fields}
-    fields = [by_name[name] for name in values]
+    fields = [by_name[name] for name in names]
     columns = ", ".join(f"{quote(str(field.column))} = %s" for field in fields)
     where = " AND ".join(f"{quote(name)} = %s" for name in ("id", "generation", "lease_owner"))
-    sql = f"UPDATE {quote(meta.db_table)} SET {columns} WHERE {where}"  # noqa: S608  # names only
-    params = [field.get_db_prep_save(values[field.name], connection) for field in fields]
-    return sql, [*params, *row]
+    return f"UPDATE {quote(meta.db_table)} SET {columns} WHERE {where}", fields  # noqa: S608  # names only
 
 
 def _execute(cursor: CursorWrapper, sql: str, params: list[Any]) -> bool:
