@@ -17,6 +17,7 @@ from .exceptions import NeedsLogin
 from .flows.call import call_fresh
 from .models import ProviderCredentials, UserToken
 from .oauth.values import Circuit
+from .providers.signing import check_method, check_names
 
 __all__ = ["Circuit", "SocialAPI"]
 
@@ -35,10 +36,10 @@ class Method:
     def __getattr__(self, name: str) -> "Method":
         return Method(self._api, f"{self._name}.{_public(name)}")
 
-    def __call__(self, **params: Any) -> Any:
+    def __call__(self, /, **params: Any) -> Any:
         return self._api.call(self._name, **params)
 
-    async def acall(self, **params: Any) -> Any:
+    async def acall(self, /, **params: Any) -> Any:
         return await self._api.acall(self._name, **params)
 
     def __repr__(self) -> str:
@@ -82,6 +83,8 @@ class SocialAPI:
 
         and ValueError, before anything is sent, for a parameter that is reserved or has no form on the wire.
         """
+        check_method(method)
+        check_names(params)
         result, self._token = call_fresh(self._current(), method, params, circuit=self._circuit)
         return result
 
@@ -98,6 +101,13 @@ class SocialAPI:
         if token.state != UserToken.State.ACTIVE or not (token.is_valid() or token.is_refreshable()):
             return False
         return set(scope.split()) <= set(token.scope.split())
+
+    def granted_scope(self) -> str:
+        """What the user has granted, separated by spaces; "" if nothing."""
+        try:
+            return self._current().scope
+        except NeedsLogin:
+            return ""
 
     def __getattr__(self, name: str) -> Method:
         return Method(self, _public(name))

@@ -40,17 +40,23 @@ def grant_required(name: str, *, scope: str = "") -> Callable[[View], View]:
 
 
 def redirect_to_grant(request: HttpRequest, name: str, *, scope: str = "") -> HttpResponseRedirect:
-    """To the page where a visitor grants the application `name` its own scope and `scope`, and back to here.
+    """To the page where a visitor grants the application `name` what it has and `scope`, and back to here.
 
     What to answer when `NeedsLogin` is raised.
     """
-    state.want(request, name, scope)
+    state.want(request, name, f"{_api(request, name).granted_scope()} {scope}".strip())
     back = QueryDict(mutable=True)
     back["next"] = request.get_full_path()
     return HttpResponseRedirect(f"{reverse('socialgrants:code', args=[name])}?{back.urlencode()}")
 
 
 def _ask_for_grant(request: HttpRequest, name: str, scope: str) -> HttpResponseRedirect | None:
+    if _api(request, name).is_granted(scope):
+        return None
+    return redirect_to_grant(request, name, scope=scope)
+
+
+def _api(request: HttpRequest, name: str) -> SocialAPI:
+    """With the middleware the one that the view is going to use, so that the token is read once."""
     social = getattr(request, "social", None)
-    api: SocialAPI = social[name] if social else SocialAPI(request.user, name)
-    return None if api.is_granted(scope) else redirect_to_grant(request, name, scope=scope)
+    return social[name] if social else SocialAPI(request.user, name)

@@ -29,12 +29,14 @@ IMPURE = """
     deadline
     transport
     signals
-    flows.refusal flows.users flows.report
+    flows.refusal flows.users flows.report flows.pool
     flows.autocommit flows.health flows.lease
     flows.state flows.renewal
+    flows.settlement
     flows.refresh flows.lane
     flows.call flows.refresh_due
     flows.login
+    flows.password
     api
     backends middleware decorators pages callback
     templatetags views

@@ -12,25 +12,33 @@ import random
 from contextlib import suppress
 from dataclasses import dataclass
 
-from django.db import IntegrityError, router
-from django.db.models import F, QuerySet
+from django.db import IntegrityError, router, transaction
+from django.db.models import F, Q, QuerySet
 
 from django_socialgrants.clock import DatabaseNow
 from django_socialgrants.models import ApplicationHealth, ProviderCredentials
 
+OUTAGE = "outage"
+RATE_LIMITED = "rate_limited"
 MASS_REVOCATION = "mass_revocation"
+INVALID_CLIENT = "invalid_client"
 
-_OUTAGE = 10  # failures in a row
+_MANY_FAILURES = 10  # in a row
 _LONGEST_PAUSE = 3600
 _PAUSE = 30  # seconds, where the network names none
 
 
 @dataclass(frozen=True)
 class Health:
-    """`pause` is in seconds, 0 = none; `probing` means that a single token is to be tried first; `revoked` that
-    tokens were refused in masses; `troubled` that anything at all is remembered."""
+    """`pause` is in seconds, 0 = none.
+
+    `refused` says that it is because of the application's own secret, which an operator may have mended meanwhile;
+    `probing` that a single token is to be tried first; `revoked` that tokens were refused in masses; `troubled`
+    that anything at all is remembered.
+    """
 
     pause: float = 0
+    refused: bool = False
     probing: bool = False
     revoked: bool = False
     troubled: bool = False
@@ -50,34 +58,56 @@ def health(credentials: ProviderCredentials) -> Health:
     pause = (row.paused_until - row.database_now).total_seconds() if row.paused_until else 0
     revoked = row.reason == MASS_REVOCATION
     return Health(
-        pause=max(pause, 0), probing=revoked or row.failures >= _OUTAGE, revoked=revoked, troubled=True
+        pause=max(pause, 0),
+        refused=row.reason == INVALID_CLIENT,
+        probing=revoked or row.failures >= _MANY_FAILURES,
+        revoked=revoked,
+        troubled=True,
     )
 
 
 def succeeded(credentials: ProviderCredentials) -> None:
-    """The network gave a token: whatever was wrong is over."""
-    _rows(credentials).exclude(failures=0, reason="").update(failures=0, paused_until=None, reason="")
+    """The network gave a token: whatever was wrong is over. But a pause that it asked for meanwhile stands."""
+    rows = _rows(credentials)
+    rows.filter(_asked_for_pause()).update(failures=0)
+    rows.exclude(_asked_for_pause()).update(failures=0, paused_until=None, reason="")
 
 
 def failed(credentials: ProviderCredentials) -> bool:
-    """Count a failure; True if the application is paused from now on."""
-    _write(credentials, failures=F("failures") + 1)
-    failures = _rows(credentials).values_list("failures", flat=True).first() or 0
-    if failures < _OUTAGE:
+    """Count a failure; True if the application is paused from now on.
+
+    In a pause none is counted: those are requests that were on their way when it began.
+    """
+    _create(credentials)
+    awake = _rows(credentials).exclude(paused_until__gt=DatabaseNow())
+    if not awake.update(failures=F("failures") + 1):
+        return True
+    failures = awake.values_list("failures", flat=True).first() or 0
+    if failures < _MANY_FAILURES:
         return False
-    _write(credentials, paused_until=DatabaseNow(back_off(failures - _OUTAGE)))
+    seconds = back_off(failures - _MANY_FAILURES)
+    awake.exclude(reason=MASS_REVOCATION).update(reason=OUTAGE)
+    awake.update(paused_until=DatabaseNow(seconds))
     return True
 
 
-def pause(credentials: ProviderCredentials, seconds: float | None) -> None:
-    """Leave the application alone for so many seconds, as its network asked for (1 s to 1 h)."""
-    wanted = _PAUSE if seconds is None else min(max(seconds, 1), _LONGEST_PAUSE)
-    _write(credentials, paused_until=DatabaseNow(wanted))
+def pause(credentials: ProviderCredentials, seconds: float | None = None, *, reason: str) -> None:
+    """Leave the application alone for so many seconds (1 s to 1 h), if it is not paused for longer anyway."""
+    _create(credentials)
+    until = DatabaseNow(_PAUSE if seconds is None else min(max(seconds, 1), _LONGEST_PAUSE))
+    shorter = _rows(credentials).exclude(paused_until__gt=until)
+    shorter.exclude(reason=MASS_REVOCATION).update(reason=reason)
+    shorter.update(paused_until=until)
 
 
 def close_valve(credentials: ProviderCredentials) -> None:
     """From now on only single tokens are tried, until one is accepted or an operator decides."""
-    _write(credentials, reason=MASS_REVOCATION)
+    _create(credentials)
+    _rows(credentials).update(reason=MASS_REVOCATION)
+
+
+def _asked_for_pause() -> Q:
+    return Q(reason=RATE_LIMITED, paused_until__gt=DatabaseNow())
 
 
 def _rows(credentials: ProviderCredentials) -> QuerySet[ApplicationHealth]:
@@ -85,10 +115,8 @@ def _rows(credentials: ProviderCredentials) -> QuerySet[ApplicationHealth]:
     return ApplicationHealth.objects.using(alias).filter(credentials=credentials.pk)
 
 
-def _write(credentials: ProviderCredentials, **changes: object) -> None:
+def _create(credentials: ProviderCredentials) -> None:
+    """Have a row; without one when the application was deleted meanwhile."""
     rows = _rows(credentials)
-    if rows.update(**changes):
-        return
-    with suppress(IntegrityError):  # somebody else made the row, or the application was deleted
-        ApplicationHealth.objects.using(rows.db).create(credentials_id=credentials.pk)
-    rows.update(**changes)
+    with suppress(IntegrityError), transaction.atomic(using=rows.db):
+        rows.get_or_create(credentials_id=credentials.pk)

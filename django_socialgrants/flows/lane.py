@@ -1,22 +1,26 @@
 """One application's due tokens: claimed in small batches, in order, each at most once in a run."""
 
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
+from django_socialgrants.clock import DatabaseNow
 from django_socialgrants.crypto import missing_key
 from django_socialgrants.exceptions import DecryptionError, UnknownProvider
-from django_socialgrants.fields import StoredSecret
 from django_socialgrants.models import ProviderCredentials, UserToken, UserTokenQuerySet
 from django_socialgrants.oauth.values import Credentials
 
 from . import health
 from .autocommit import persistently
 from .lease import claim, free, new_owner, release, stored
-from .renewal import Answer, Renewal, Verdict, judge, learn, prepare, store, unsealed
+from .renewal import Answer, Renewal, prepare, unsealed
 from .report import MISCONFIGURED, RETRY, VALVE_CLOSED, Tally
+from .settlement import Settlement, Verdict, judge, store
 
 _WINDOW, _MASS = 100, 50
 _REFUSALS = {"invalid_grant", "ambiguous_rotation", "session_expired"}
@@ -25,7 +29,8 @@ _REFUSALS = {"invalid_grant", "ambiguous_rotation", "session_expired"}
 class Lane:
     """What a run does with one application, beginning with `open_up()`.
 
-    `is_open` says whether more of its tokens are to be claimed, `in_flight` how many are claimed but not settled.
+    `is_open` says whether more of its tokens are to be claimed, `in_flight` how many are claimed but not settled;
+    `is_halted` that no request is to be sent any more, not even for those.
     `started` is the database's time when the run began: what becomes due later is the next run's.
     """
 
@@ -42,9 +47,11 @@ class Lane:
         self.tally = tally
         self.in_flight = 0
         self.is_open = False
+        self.is_halted = False
+        self._claimed = 0
         self._due = _due(application, started, within)
         self._accepts_all = accept_mass_revocation
-        self._cursor: tuple[datetime | None, int] | None = None
+        self._cursor: tuple[datetime, int] | None = None
         self._refusals: deque[bool] = deque(maxlen=_WINDOW)
         self._known = health.Health()
         self._credentials = Credentials("")
@@ -64,7 +71,7 @@ class Lane:
         if self._known.revoked and self._accepts_all:
             health.succeeded(self.application)
             self._known = health.Health()
-        if self._known.pause:
+        if self._known.pause and not self._known.refused:
             self.tally.worsen(RETRY, f"paused for {self._known.pause:.0f} s more")
             return
         self.is_open = True
@@ -88,58 +95,79 @@ class Lane:
                 self.is_open = False  # these are the last
             if not candidates:
                 break
-            last = candidates[-1]
-            self._cursor = (last.next_refresh_at, last.pk)
+            self._cursor = candidates[-1][:2]
             owner = new_owner()
-            rows = stored().filter(pk__in=[token.pk for token in candidates if self._is_readable(token)])
+            readable = [pk for _, pk, *secrets in candidates if self._can_read(secrets)]
+            rows = self._due.filter(pk__in=readable)  # due still: somebody may have been faster
             if claim(rows, owner):
-                claimed = list(rows.with_time().filter(lease_owner=owner).order_by("next_refresh_at", "pk"))
+                mine = stored().filter(pk__in=readable, lease_owner=owner)
+                claimed = list(mine.annotate(database_now=DatabaseNow()))  # type: ignore[no-redef]
+                for token in claimed:
+                    token.credentials = self.application
                 self.in_flight += len(claimed)
+                self._claimed += len(claimed)
                 return claimed
         return []
+
+    def close(self, note: str) -> None:
+        """Claim no more, for the reason in `note`, if there is anything left to claim."""
+        self.is_open = False
+        if self._claimed < self.tally.due:
+            self.tally.worsen(RETRY, note)
 
     def prepare(self, token: UserToken) -> Renewal | Answer:
         """As `renewal.prepare` does, with this application's credentials."""
         return prepare(token, self._credentials)
 
+    def halt(self) -> None:
+        """Claim no more, and begin with none of those that are claimed."""
+        self.is_open = False
+        self.is_halted = True
+
     def give_back(self, token: UserToken) -> None:
         """Leave a claimed token as it was: its refresh was not begun."""
         self.in_flight -= 1
+        self.tally.worsen(RETRY)
         persistently(lambda: release(token))
 
-    def settle(self, token: UserToken, answer: Answer) -> None:
-        """Write down and count what came of a claimed token's refresh."""
-        self.in_flight -= 1
-        verdict, reason = judge(token, answer)
-        if reason in _REFUSALS or verdict is Verdict.REFRESHED:
-            self._refusals.append(verdict is not Verdict.REFRESHED)
-        if reason in _REFUSALS and self._refuses_in_masses():
-            verdict = Verdict.HELD_BACK
-        verdict = store(token, verdict, reason, answer)
-        self._count(verdict, reason)
-        if verdict is Verdict.FAILED and not self._known.troubled:
-            self._known = health.Health(troubled=True)
-        if learn(self.application, verdict, answer, self._known):
-            self.is_open = False
-        if verdict is Verdict.REFRESHED and self._known.troubled:
-            self._known = health.Health()  # forgotten: the network is well again
+    def settle(self, answers: Sequence[tuple[UserToken, Answer]]) -> None:
+        """Write down and count what came of the refreshes of claimed tokens."""
+        self.in_flight -= len(answers)
+        settlements = [self._judge(token, answer) for token, answer in answers]
+        if store(settlements, self._known):
+            self.halt()
+        verdicts = {settlement.verdict for settlement in settlements}
+        if Verdict.REFRESHED in verdicts:
+            self._known = health.Health()  # whatever was wrong is forgotten
+        if Verdict.FAILED in verdicts:
+            self._known = replace(self._known, troubled=True)
+        for settlement in settlements:
+            self._count(settlement)
 
-    def _candidates(self) -> UserTokenQuerySet:
-        """What is due behind the cursor and free, with what tells whether it can be decrypted."""
+    def _judge(self, token: UserToken, answer: Answer) -> Settlement:
+        """What an answer means, in the light of all others."""
+        settlement = judge(token, answer)
+        refused = settlement.reason in _REFUSALS
+        if refused or settlement.verdict is Verdict.REFRESHED:
+            self._refusals.append(refused)
+        if refused and self._refuses_in_masses():
+            settlement.verdict = Verdict.HELD_BACK
+        return settlement
+
+    def _candidates(self) -> QuerySet[UserToken, Any]:
+        """What is due behind the cursor and free: when, which, and the ciphertexts."""
         tokens = self._due.filter(free()).order_by("next_refresh_at", "pk")
         if self._cursor is not None:
             time, pk = self._cursor
             behind = Q(next_refresh_at__gt=time) | Q(next_refresh_at=time, pk__gt=pk)
             tokens = tokens.filter(behind, next_refresh_at__gte=time)
-        return tokens.only("credentials_id", "uid", "next_refresh_at", "access_token", "refresh_token")
+        return tokens.values_list("next_refresh_at", "pk", "access_token", "refresh_token")
 
-    def _is_readable(self, token: UserToken) -> bool:
-        """Whether the keys of its secrets are there; if not, the token is not touched at all."""
-        for secret in (token.access_token, token.refresh_token):
-            key = missing_key(secret.ciphertext) if isinstance(secret, StoredSecret) else ""
-            if key:
-                self.tally.worsen(MISCONFIGURED, f"the encryption key {key} is not configured")
-                return False
+    def _can_read(self, ciphertexts: Sequence[str]) -> bool:
+        """Whether the keys of a token's secrets are there; if not, its row is not touched at all."""
+        for key in filter(None, map(missing_key, ciphertexts)):
+            self.tally.worsen(MISCONFIGURED, f"the encryption key {key} is not configured")
+            return False
         return True
 
     def _refuses_in_masses(self) -> bool:
@@ -149,13 +177,13 @@ class Lane:
         refused = sum(self._refusals)
         if refused < _MASS or 2 * refused < len(self._refusals):
             return False
-        self.is_open = False
+        self.halt()
         self._known = health.Health(probing=True, revoked=True, troubled=True)
         persistently(lambda: health.close_valve(self.application))
         return True
 
-    def _count(self, verdict: Verdict, reason: str) -> None:
-        tally = self.tally
+    def _count(self, settlement: Settlement) -> None:
+        tally, verdict, reason = self.tally, settlement.verdict, settlement.reason
         if verdict is Verdict.SUPERSEDED:
             return
         if verdict is Verdict.REFRESHED:
@@ -168,10 +196,10 @@ class Lane:
         tally.failed += 1
         tally.worsen(RETRY)
         if verdict is Verdict.STOPPED:
-            self.is_open = False
+            self.halt()
             tally.worsen(MISCONFIGURED, f"stopped: {reason}")
         elif verdict is Verdict.HELD_BACK:
-            self.is_open = False
+            self.halt()
             tally.worsen(VALVE_CLOSED, "tokens are refused in masses: see --accept-mass-revocation")
 
 
@@ -181,7 +209,7 @@ def _due(application: ProviderCredentials, started: datetime, within: float) -> 
     Without those that were refreshed since: a short-lived one would come round again and again.
     """
     times = Q(next_refresh_at__lte=started + timedelta(seconds=within))
+    times &= Q(refreshed_at=None) | Q(refreshed_at__lt=started)
     if within:
         times &= Q(failures=0) | Q(next_refresh_at__lte=started)
-        times &= Q(refreshed_at=None) | Q(refreshed_at__lt=started)
     return stored().filter(times, credentials=application.pk, state=UserToken.State.ACTIVE)

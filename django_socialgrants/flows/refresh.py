@@ -1,8 +1,11 @@
 """A token that can be used now: refreshed on demand, by one of the many who may want it at the same time."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from django.db import OperationalError
+from django.db.models import BooleanField, ExpressionWrapper
 
 from django_socialgrants import signals
 from django_socialgrants.conf import conf
@@ -18,9 +21,10 @@ from django_socialgrants.models import ProviderCredentials, UserToken
 from django_socialgrants.oauth.values import Credentials
 
 from . import health
-from .autocommit import autocommit, persistently
+from .autocommit import autocommit
 from .lease import claim, free, new_owner, stored
-from .renewal import Answer, Renewal, Verdict, carry_out, judge, learn, prepare, store, unsealed
+from .renewal import Renewal, carry_out, prepare, unsealed
+from .settlement import Settlement, Verdict, judge, store
 
 _FIRST_POLL, _LAST_POLL = 0.02, 0.25  # seconds
 
@@ -59,61 +63,69 @@ def _successor(token: UserToken) -> UserToken:
     """What this or another process makes of `token`."""
     ends = time.monotonic() + conf.TIMEOUT
     credentials = unsealed(token.credentials.to_value())
+    seen = False
     while True:
-        current, known = _claim_or_wait(token, ends)
+        current, known = _claim_or_wait(token, ends, seen=seen)
         if known is None:
             return current
-        verdict, answer = _refresh(current, credentials, known)
-        if verdict is Verdict.REFRESHED:
+        seen = True
+        settlement = _refresh(current, credentials, known)
+        if settlement.verdict is Verdict.REFRESHED:
             return current
-        if verdict is Verdict.NEEDS_LOGIN:
+        if settlement.verdict is Verdict.NEEDS_LOGIN:
             raise _needs_login(current, current.reason)
-        if verdict is not Verdict.SUPERSEDED:  # then somebody else's work is found in the next round
-            raise answer.error or MalformedResponse("the network's answer can't be used")
+        if settlement.verdict is not Verdict.SUPERSEDED:  # then the next round finds somebody else's work
+            raise settlement.answer.error or MalformedResponse("the network's answer can't be used")
 
 
-def _claim_or_wait(token: UserToken, ends: float) -> tuple[UserToken, health.Health | None]:
+def _claim_or_wait(token: UserToken, ends: float, *, seen: bool) -> tuple[UserToken, health.Health | None]:
     """The row of `token`, claimed, and how its application fares; or with None the row that somebody refreshed.
 
-    Waits while somebody else holds the lease. Raises NeedsLogin, ProviderUnavailable, UnsafeTransaction.
+    Waits while somebody else holds the lease. `seen` says that the row was there before. Raises NeedsLogin,
+    ProviderUnavailable, UnsafeTransaction.
     """
     rows = stored().filter(pk=token.pk)
     pause = _FIRST_POLL
-    with autocommit() as separate:
-        try:
-            while True:
-                if rows.filter(free()).exists():
-                    known = _fit(token.credentials)
-                    mine = claim(rows.filter(generation=token.generation), new_owner())
-                else:
-                    known, mine = None, 0
-                current = rows.with_time().first()
-                if current is None and separate:
-                    raise UnsafeTransaction(
-                        "a token can't be refreshed in the transaction that has stored it"
-                    )
-                if current is None:
-                    raise _needs_login(token, "no_token")
-                _require_active(current)
-                if mine:
-                    return current, known
-                if current.generation != token.generation:
-                    return current, None
-                if current.failures > token.failures:
-                    raise ProviderUnavailable("somebody else has just tried in vain to refresh this token")
-                if time.monotonic() + pause > ends:
-                    raise ProviderUnavailable("somebody else has been refreshing this token for too long")
-                time.sleep(pause)
-                pause = min(2 * pause, _LAST_POLL)
-        except OperationalError as error:
-            if not separate:
-                raise
-            raise UnsafeTransaction(
-                "a token can't be refreshed: the transaction around the call has locked its row, or the database"
-            ) from error
+    with autocommit() as separate, _telling_locks(separate):
+        while True:
+            current = rows.with_time().annotate(is_free=ExpressionWrapper(free(), BooleanField())).first()
+            if current is None and separate and not seen:
+                raise UnsafeTransaction("a token can't be refreshed in the transaction that has stored it")
+            if current is None:
+                raise _needs_login(token, "no_token")
+            _require_active(current)
+            if current.generation != token.generation:
+                return current, None
+            if current.failures > token.failures:
+                raise ProviderUnavailable("somebody else has just tried in vain to refresh this token")
+            if current.is_free:  # type: ignore[attr-defined]  # the annotation
+                known = _fit(token.credentials)
+                owner = new_owner()
+                if claim(rows.filter(generation=token.generation), owner):
+                    claimed = rows.with_time().filter(lease_owner=owner).first()
+                    if claimed is not None:
+                        return claimed, known
+            if time.monotonic() + pause > ends:
+                raise ProviderUnavailable("somebody else has been refreshing this token for too long")
+            time.sleep(pause)
+            pause = min(2 * pause, _LAST_POLL)
+
+
+@contextmanager
+def _telling_locks(separate: bool) -> Iterator[None]:
+    """On a connection of our own it is the caller's transaction that makes us wait in vain."""
+    try:
+        yield
+    except OperationalError as error:
+        if not separate:
+            raise
+        raise UnsafeTransaction(
+            "a token can't be refreshed: the transaction around the call has locked its row, or the database"
+        ) from error
 
 
 def _fit(credentials: ProviderCredentials) -> health.Health:
+    """How an application fares that may be asked now."""
     known = health.health(credentials)
     if known.pause:
         raise ProviderUnavailable(
@@ -122,16 +134,15 @@ def _fit(credentials: ProviderCredentials) -> health.Health:
     return known
 
 
-def _refresh(token: UserToken, credentials: Credentials, known: health.Health) -> tuple[Verdict, Answer]:
+def _refresh(token: UserToken, credentials: Credentials, known: health.Health) -> Settlement:
     """Refresh a claimed token and write down what came of it, for itself and for its application."""
     prepared = prepare(token, credentials)
     answer = carry_out(prepared) if isinstance(prepared, Renewal) else prepared
-    verdict, reason = judge(token, answer)
-    if verdict is Verdict.NEEDS_LOGIN and known.revoked:
-        verdict = Verdict.HELD_BACK
-    verdict = store(token, verdict, reason, answer)
-    learn(token.credentials, verdict, answer, known)
-    return verdict, answer
+    settlement = judge(token, answer)
+    if settlement.verdict is Verdict.NEEDS_LOGIN and known.revoked:
+        settlement.verdict = Verdict.HELD_BACK
+    store([settlement], known)
+    return settlement
 
 
 def _require_active(token: UserToken) -> None:
@@ -142,18 +153,20 @@ def _require_active(token: UserToken) -> None:
 def _give_up(token: UserToken, reason: str) -> UserToken:
     """Mark a token that nothing can prolong, and raise NeedsLogin; or its successor, if its user was faster."""
     rows = stored().filter(pk=token.pk, state=UserToken.State.ACTIVE)
-    dead = rows.filter(generation=token.generation)
     marks = {"state": UserToken.State.NEEDS_LOGIN, "reason": reason, "next_refresh_at": None}
-    try:
-        if persistently(lambda: dead.update(**marks)):
+    successor = None
+    with suppress(UnsafeTransaction):  # then the next call marks it, in a better place
+        with autocommit() as separate, _telling_locks(separate):
+            is_marked = rows.filter(generation=token.generation).update(**marks)
+            if not is_marked:
+                successor = rows.exclude(generation=token.generation).with_time().first()
+        if is_marked:
             for name, value in marks.items():
                 setattr(token, name, value)
             signals.send(signals.needs_login, token)
-        elif successor := rows.exclude(generation=token.generation).with_time().first():
-            return successor
-    except UnsafeTransaction:
-        pass  # it is marked by the next call that is in no transaction
-    raise _needs_login(token, reason)
+    if successor is None:
+        raise _needs_login(token, reason)
+    return successor
 
 
 def _needs_login(token: UserToken, reason: str) -> NeedsLogin:

@@ -5,12 +5,11 @@ database connection, and its memory does not grow with the number of tokens. App
 """
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from queue import SimpleQueue
 
 from django.db import DatabaseError
 from django.db.models import Q
@@ -22,8 +21,10 @@ from django_socialgrants.models import ProviderCredentials, UserToken
 
 from .autocommit import autocommit, persistently
 from .lane import Lane
+from .pool import Pool
 from .renewal import Answer, Renewal, carry_out
 from .report import RETRY, Report, Tally
+from .settlement import halts
 
 logger = logging.getLogger("django_socialgrants")
 
@@ -54,7 +55,7 @@ def refresh_due(
 
     `within` adds tokens without failures that come due in so many seconds. `dry_run` only counts. Once `stop`
     says so no more tokens are claimed, those on their way are settled, and all leases given back. `watch` is
-    called with the growing report after counting and after every token.
+    called with the growing report after counting, and whenever more is settled.
 
     Raises UnknownCredentials.
     """
@@ -94,8 +95,12 @@ def _applications(names: Sequence[str]) -> list[tuple[ProviderCredentials, datet
     return found
 
 
+_Job = tuple[Lane, Renewal]
+_Result = tuple[Lane, UserToken, Answer | None]
+
+
 class _Run:
-    """The thread that claims and stores, and what passes between it and the threads that do HTTP."""
+    """The thread that claims and stores."""
 
     def __init__(
         self,
@@ -111,88 +116,90 @@ class _Run:
         self._began = began
         self._settled = settled
         self._claimed = 0
-        self._threads = 0
-        self._ready: SimpleQueue[tuple[Lane, Renewal] | None] = SimpleQueue()
-        self._done: SimpleQueue[tuple[Lane, UserToken, Answer | None]] = SimpleQueue()
+        self._pool: Pool[_Job, _Result] = Pool(bounds.workers, self._carry_out)
 
     def work(self) -> None:
         """Refresh until nothing is left, a bound or `stop` says so; then settle what is on its way."""
         try:
             self._fill()
             while any(lane.in_flight for lane in self._lanes):
-                self._settle(*self._done.get())
+                self._settle_waiting()
                 self._fill()
         finally:
-            for _ in range(self._threads):
-                self._ready.put(None)
+            self._pool.end()
 
     def _fill(self) -> None:
         """Claim as many tokens as there is room for; every application gets its share."""
         claimed = 1
         while claimed and not self._stop():
-            lanes = [lane for lane in self._lanes if lane.is_open]
-            share = max(1, self._bounds.workers // max(1, len(lanes)))
-            claimed = sum(self._claim(lane, lane.room(share)) for lane in lanes)
+            self._pool.divide(sum(lane.is_open or lane.in_flight > 0 for lane in self._lanes))
+            rooms = [(lane, lane.room(self._pool.share)) for lane in self._lanes]
+            claimed = sum(self._claim(lane, room) for lane, room in rooms if room > 0)
 
     def _claim(self, lane: Lane, room: int) -> int:
-        """How many tokens were claimed and are on their way."""
-        if self._is_over(room):
-            lane.is_open = False
-            lane.tally.worsen(RETRY, "the limit was reached")
+        """How many tokens were claimed; they are on their way."""
+        if self._bounds.max_time is not None and time.monotonic() - self._began > self._bounds.max_time:
+            lane.close("time was up")
             return 0
         if self._bounds.limit is not None:
             room = min(room, self._bounds.limit - self._claimed)
-        if room <= 0:
+        if not room:
+            lane.close("the limit was reached")
             return 0
-        try:
+        tokens: list[UserToken] = []
+        with _surviving(lane):
             tokens = persistently(lambda: lane.claim(room))
-        except DatabaseError as error:
-            lane.is_open = False
-            lane.tally.worsen(RETRY, f"the database failed: {type(error).__name__}")
-            return 0
+        lane.is_open = lane.is_open and bool(tokens)
         self._claimed += len(tokens)
         for token in tokens:
             renewal = lane.prepare(token)
             if isinstance(renewal, Answer):
-                self._settle(lane, token, renewal)
+                self._settle(lane, [(token, renewal)])
             else:
-                self._submit(lane, renewal)
+                self._pool.put(lane, (lane, renewal))
         return len(tokens)
 
-    def _is_over(self, room: int) -> bool:
-        """Whether the bounds forbid to claim what there is room for."""
-        bounds = self._bounds
-        if bounds.limit is not None and self._claimed >= bounds.limit:
-            return room > 0
-        return bounds.max_time is not None and time.monotonic() - self._began > bounds.max_time
+    def _carry_out(self, job: _Job) -> _Result:
+        """What the threads of the pool do. They touch no database."""
+        lane, renewal = job
+        if self._stop() or lane.is_halted or _is_late(renewal.token):
+            return lane, renewal.token, None
+        answer = carry_out(renewal, may_repeat=not self._stop())
+        if halts(answer):
+            lane.is_halted = True  # at once: the thread that judges may be busy
+        return lane, renewal.token, answer
 
-    def _submit(self, lane: Lane, renewal: Renewal) -> None:
-        if self._threads < self._bounds.workers:
-            threading.Thread(target=self._carry_out, daemon=True).start()
-            self._threads += 1
-        self._ready.put((lane, renewal))
+    def _settle_waiting(self) -> None:
+        """Wait for a result; store it, and whatever else has come by then."""
+        results = [self._pool.results.get()]
+        while not self._pool.results.empty():
+            results.append(self._pool.results.get())
+        for lane in self._lanes:
+            mine = [(token, answer) for owner, token, answer in results if owner is lane]
+            self._settle(lane, [(token, answer) for token, answer in mine if answer is not None])
+            self._give_back(lane, [token for token, answer in mine if answer is None])
 
-    def _carry_out(self) -> None:
-        """What the other threads do. They touch no database."""
-        while (job := self._ready.get()) is not None:
-            lane, renewal = job
-            answer = None
-            if not self._stop() and not _is_late(renewal.token):
-                answer = carry_out(renewal, may_repeat=not self._stop())
-            self._done.put((lane, renewal.token, answer))
+    def _settle(self, lane: Lane, answers: list[tuple[UserToken, Answer]]) -> None:
+        if answers:
+            with _surviving(lane):
+                lane.settle(answers)
+            lane.tally.seconds = time.monotonic() - self._began
+            self._settled()
 
-    def _settle(self, lane: Lane, token: UserToken, answer: Answer | None) -> None:
-        """Store one result; should the database stay away it is lost, and the lease tells the next run."""
-        try:
-            if answer is None:
+    def _give_back(self, lane: Lane, tokens: list[UserToken]) -> None:
+        for token in tokens:
+            with _surviving(lane):
                 lane.give_back(token)
-            else:
-                lane.settle(token, answer)
-        except DatabaseError as error:
-            logger.error("token %s: its refresh could not be stored: %s", token.pk, type(error).__name__)
-            lane.tally.worsen(RETRY, f"the database failed: {type(error).__name__}")
-        lane.tally.seconds = time.monotonic() - self._began
-        self._settled()
+
+
+@contextmanager
+def _surviving(lane: Lane) -> Iterator[None]:
+    """Go on when the database stayed away for too long: what could not be stored is told by its lease."""
+    try:
+        yield
+    except DatabaseError as error:
+        logger.error("%s: the database failed for too long: %s", lane.application.name, type(error).__name__)
+        lane.tally.worsen(RETRY, f"the database failed: {type(error).__name__}")
 
 
 def _is_late(token: UserToken) -> bool:

@@ -58,6 +58,10 @@ class Report:
     def due(self) -> int:
         return sum(tally.due for tally in self.applications.values())
 
+    @property
+    def tried(self) -> int:
+        return sum(tally.tried for tally in self.applications.values())
+
     def to_json(self) -> dict[str, Any]:
         """The document of `refresh_tokens --json`."""
         tallies = {name: tally.to_json() for name, tally in self.applications.items()}

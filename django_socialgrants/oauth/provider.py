@@ -70,6 +70,9 @@ class Provider:
     """Its dialects of invalid_grant at a token endpoint: values of `error`, and codes of its REST errors."""
     api_errors: Mapping[type[APIError], tuple[int, ...]] = {}
     """Codes of its REST errors by what they mean; any other code is a plain APIError."""
+    password_errors: Mapping[str, str] = {}
+    """Its own words (codes, values of `error`) for no to a password: an `error` of RFC 6749, or what stands in
+    the way: "captcha", "browser" (the user has to log in there first), "blocked", "deleted"."""
 
     # --- RFC 6749 ----------------------------------------------------------------------------------------
 

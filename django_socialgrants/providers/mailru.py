@@ -1,9 +1,11 @@
 """Platform@Mail.Ru (My World): https://api.mail.ru/docs/guides/oauth/ and .../guides/restapi/."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from django_socialgrants import exceptions
+from django_socialgrants.oauth.grants import Grant
 from django_socialgrants.oauth.provider import Provider
 from django_socialgrants.oauth.values import Circuit, Credentials, Identity, Request, Token
 
@@ -32,6 +34,18 @@ class MailRu(Provider):
         exceptions.PermissionDenied: (200, 202),
         exceptions.ServiceUnavailable: (1,),
     }
+    client_secret_from: Mapping[str, str] = {}
+    """Which of the credentials is sent as `client_secret`, by grant_type; else that of the same name, secret_key.
+    For the password grant sources differ: some native clients send their private_key. A site whose application
+    is one of those says {"password": "client_key"} in a subclass."""
+
+    def token_request(self, credentials: Credentials, grant: Grant) -> Request:
+        """The password grant has to be enabled by Mail.Ru's moderators, for each application.
+
+        https://api.mail.ru/docs/guides/oauth/client-credentials/
+        """
+        field = self.client_secret_from.get(grant.grant_type, "client_secret")
+        return super().token_request(replace(credentials, client_secret=getattr(credentials, field)), grant)
 
     def api_request(
         self, credentials: Credentials, token: Token, method: str, params: Mapping[str, Any], circuit: Circuit

@@ -47,11 +47,19 @@ class OK(Provider):
         exceptions.RateLimited: (8, 11, 26),
         exceptions.ServiceUnavailable: (1, 2, 30, 31, 9999),
     }
+    password_errors = {
+        "10": "unauthorized_client",
+        "402": "captcha",
+        "403": "browser",
+        "2002": "blocked",
+        "2004": "deleted",
+    }
 
     def token_request(self, credentials: Credentials, grant: Grant) -> Request:
         """The password grant is a REST method here, known from its clients only: auth.login, unsigned."""
         if not isinstance(grant, PasswordGrant):
             return super().token_request(credentials, grant)
+        url = self.token_endpoints.get("password") or self._unsupported("password grant")
         params: dict[str, str | Secret] = {
             "method": "auth.login",
             "application_key": credentials.client_key,
@@ -59,7 +67,7 @@ class OK(Provider):
             "password": grant.password,
             "format": "json",
         } | {"verification_supported": "1", "verification_supported_v": "1"}
-        return Request("POST", self.token_endpoints["password"], params)
+        return Request("POST", url, params)
 
     def api_request(
         self, credentials: Credentials, token: Token, method: str, params: Mapping[str, Any], circuit: Circuit

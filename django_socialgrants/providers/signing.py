@@ -28,19 +28,25 @@ def encode_params(params: Mapping[str, Any], *, booleans: tuple[str, str]) -> di
     None is left out; 0, False and "" are kept; lists and tuples are joined with commas; a dict becomes JSON.
     Raises ValueError for a reserved name and for a value that has no such form.
     """
+    check_names(params)
     encoded: dict[str, str | Secret] = {}
     for name, value in params.items():
-        if not isinstance(name, str) or not name:
-            raise ValueError(f"a parameter's name must be a string: {name!r}")
-        if name.lower() in RESERVED:
-            raise ValueError(f"the parameter {name!r} is reserved: it is filled in by the signature")
-        _unicode(name, name)
         if isinstance(value, Secret):
             _unicode(name, value.reveal())
             encoded[name] = value
         elif value is not None:
             encoded[name] = _encode(name, value, booleans)
     return encoded
+
+
+def check_names(params: Mapping[str, Any]) -> None:
+    """Raises ValueError for a name that is reserved, or is none."""
+    for name in params:
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"a parameter's name must be a string: {name!r}")
+        if name.lower() in RESERVED:
+            raise ValueError(f"the parameter {name!r} is reserved: it is filled in by the signature")
+        _unicode(name, name)
 
 
 def check_method(method: str) -> str:

@@ -13,7 +13,7 @@ from django.urls import NoReverseMatch, reverse
 from django_socialgrants.models import ProviderCredentials
 
 from .models import Application
-from .networks import MAILRU, NETWORKS, OK, Network
+from .networks import MAILRU, NETWORKS, OK, Network, Rotation
 
 
 @dataclass(frozen=True)
@@ -33,17 +33,18 @@ class CredentialsInUse(Exception):
     """The site has credentials of that name for another application: probably a real one."""
 
 
-def load(origins: Iterable[str]) -> list[Application]:
+def load(origins: Iterable[str], rotations: Mapping[str, Rotation] | None = None) -> list[Application]:
     """Register one application per network for a site at these origins, and store its credentials there.
 
     Loading again changes nothing but the redirect URIs, which are those of the last call, and mends secrets
-    that differ: a scope that somebody changed in the site's credentials stays.
+    that differ: a scope that somebody changed in the site's credentials stays. So does the way in which
+    refresh tokens rotate, but where `rotations` (by network) names one.
 
     Raises CredentialsInUse, and then has changed nothing at all.
     """
     origins = list(origins)
     with transaction.atomic():
-        return [_load(network, origins) for network in NETWORKS.values()]
+        return [_load(network, origins, (rotations or {}).get(network.id)) for network in NETWORKS.values()]
 
 
 def default_origins(sandbox_url: str) -> list[str]:
@@ -56,7 +57,7 @@ def default_origins(sandbox_url: str) -> list[str]:
     return [f"{parts.scheme}://{host}" for host in hosts]
 
 
-def _load(network: Network, origins: list[str]) -> Application:
+def _load(network: Network, origins: list[str], rotation: Rotation | None) -> Application:
     registration = _REGISTRATIONS[network.id]
     name = network.id
     theirs = ProviderCredentials.objects.filter(name=name).first()
@@ -69,7 +70,8 @@ def _load(network: Network, origins: list[str]) -> Application:
     )
     application.name = "Your site"
     application.redirect_uris = [f"{origin}{path}" for origin in origins for path in _callback_paths(name)]
-    application.implicit_enabled = True
+    application.implicit_enabled = application.password_enabled = True
+    application.rotation = rotation or application.rotation
     application.save()
     shared = {"client_secret": application.client_secret, "client_key": application.client_key}
     ProviderCredentials.objects.update_or_create(

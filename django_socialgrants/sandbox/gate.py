@@ -7,7 +7,8 @@ from typing import ParamSpec
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import transaction
-from django.http import Http404, HttpResponse
+from django.http import Http404
+from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
 P = ParamSpec("P")
@@ -21,17 +22,17 @@ _HEADERS = {
 }
 
 
-def page(view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
+def page(view: Callable[P, HttpResponseBase]) -> Callable[P, HttpResponseBase]:
     """A view for people: forms need a CSRF token, whatever middleware the site has."""
     return _gated(csrf_protect(view))
 
 
-def endpoint(view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
+def endpoint(view: Callable[P, HttpResponseBase]) -> Callable[P, HttpResponseBase]:
     """A view for programs, which have no cookies to be forged with."""
     return _gated(csrf_exempt(view))
 
 
-def _gated(view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
+def _gated(view: Callable[P, HttpResponseBase]) -> Callable[P, HttpResponseBase]:
     """404 outside of development; open to those who are not logged in yet; headers.
 
     Not in the site's transaction per request: on SQLite one that reads before it writes can't wait for its
@@ -39,7 +40,7 @@ def _gated(view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
     """
 
     @wraps(view)
-    def gated(*args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def gated(*args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         if not settings.DEBUG:
             raise Http404("The sandbox needs DEBUG = True.")
         response = view(*args, **kwargs)

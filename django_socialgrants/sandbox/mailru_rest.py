@@ -7,18 +7,29 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.http import require_http_methods
 
+from .failures import CALL
 from .gate import endpoint
 from .mailru_methods import METHODS
 from .mailru_oauth import CONTENT_TYPE
 from .models import AccessToken, Application
 from .networks import MAILRU
+from .rehearsal import rehearsed
 from .rest import Call, Fault, Method
 from .signatures import mailru_client_signature, mailru_server_signature
+from .tokens import Reason
 from .wire import Repeated, single_values
+
+_SESSION_EXPIRED = 102, "User authorization failed: the session key or uid is incorrect"
+
+
+def _rehearsed_refusal(request: HttpRequest, reason: Reason) -> HttpResponse:
+    """No other reason is for a call."""
+    return _refusal(Fault(*_SESSION_EXPIRED))
 
 
 @endpoint
 @require_http_methods(["GET", "POST"])
+@rehearsed(MAILRU, lambda request: CALL, _rehearsed_refusal)
 def call(request: HttpRequest) -> HttpResponse:
     """Signed with the secret key (server circuit: secure=1), or with user id and private key (client)."""
     try:
@@ -59,7 +70,7 @@ def _session(application: Application, method: Method, params: dict[str, str]) -
         return None
     session = AccessToken.find(application, token)
     if session is None or not session.alive:
-        raise Fault(102, "User authorization failed: the session key or uid is incorrect")
+        raise Fault(*_SESSION_EXPIRED)
     return session
 
 

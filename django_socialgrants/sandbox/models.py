@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import timedelta
-from typing import Self
+from typing import Any, Self
 
 from django.db import models
 from django.utils import timezone
@@ -28,6 +28,10 @@ class Application(models.Model):
     redirect_uris = models.JSONField(default=list)
     implicit_enabled = models.BooleanField(default=False)
     """Whether response_type=token is allowed; OK calls that "client OAuth"."""
+    password_enabled = models.BooleanField(default=False)
+    """Whether the password grant is allowed; both networks make that an exception."""
+    rotation = models.CharField(max_length=8, blank=True)
+    """A `Rotation` for this application; empty = as its network does."""
 
     class Meta:
         constraints = [
@@ -81,7 +85,7 @@ class Issued(models.Model):
         return f"{self._meta.verbose_name} of {self.uid} for {self.application}"
 
     @classmethod
-    def issue(cls, application: Application, uid: str, scope: str, lifetime: timedelta, **more: str) -> Self:
+    def issue(cls, application: Application, uid: str, scope: str, lifetime: timedelta, **more: Any) -> Self:
         """A new one with a random value."""
         return cls._default_manager.create(
             value=secrets.token_hex(16),
@@ -139,6 +143,33 @@ class AccessToken(Issued):
 
 class RefreshToken(Issued):
     """What new access tokens are got with."""
+
+    access = models.ForeignKey(AccessToken, null=True, on_delete=models.SET_NULL)
+    """The access token that was issued together with it."""
+    predecessor = models.OneToOneField("self", null=True, on_delete=models.SET_NULL)
+    """The refresh token that it was got with; None for the first one of a grant."""
+
+
+class Rehearsal(models.Model):
+    """A failure that a network plays to every application: see `failures` and `rehearsal`."""
+
+    network = models.CharField(max_length=8, unique=True)
+    failure = models.CharField(max_length=32)
+    seconds = models.PositiveIntegerField(null=True)
+    """What the failure needs to know: how slow, or when to come again."""
+    remaining = models.PositiveIntegerField(null=True)
+    """How many requests are still to fail; None = any number."""
+    until = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.network}: {self.failure}"
+
+    def take(self) -> bool:
+        """Use it for one request. True for as many callers as there are requests to fail, however many try."""
+        if self.remaining is None:
+            return True
+        left = Rehearsal.objects.filter(pk=self.pk, remaining__gt=0)
+        return left.update(remaining=models.F("remaining") - 1) == 1
 
 
 def _searchable(value: str) -> bool:

@@ -6,9 +6,21 @@ What they say on the wire is not here: see `ok_oauth`, `mailru_oauth`, `ok_rest`
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+
+
+class Rotation(StrEnum):
+    """What becomes of a refresh token that was used."""
+
+    FIXED = "fixed"
+    """It stays; the answer names none."""
+    GRACE = "grace"
+    """The answer names a new one; for a while the old one brings the same answer again."""
+    STRICT = "strict"
+    """The answer names a new one; using the old one again ends all that came of it (RFC 9700, 4.14.2)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +36,10 @@ class Network:
     """Whether the part of a redirect_uri after "?" may differ from the registered one."""
     implicit_refresh_token: bool
     """Whether the implicit grant brings a refresh token (RFC 6749, section 4.2.2, says never)."""
-    rotates_refresh_tokens: bool
-    """Whether a refresh answers with a new refresh token and the old one is dead from then on."""
+    grant_types: frozenset[str]
+    """The grants of its token endpoint."""
+    rotation: Rotation
+    """How it refreshes for an application that does not say otherwise."""
 
     code_lifetime: timedelta = timedelta(minutes=2)
     access_lifetime: timedelta
@@ -56,13 +70,15 @@ OK = Network(
     scope_separator=";",
     ignores_redirect_query=True,
     implicit_refresh_token=False,
-    rotates_refresh_tokens=False,
+    grant_types=frozenset({"authorization_code", "refresh_token"}),  # a password is for the REST API
+    rotation=Rotation.FIXED,
     access_lifetime=timedelta(minutes=30),
     long_access_lifetimes={"LONG_ACCESS_TOKEN": timedelta(days=30)},
 )
 
-# Guesses: the lifetimes of the code and of the refresh token, and that the whole redirect_uri is compared
-# (the network is said to compare the domain only; who passes here passes there).
+# Guesses: the lifetimes of the code and of the refresh token, that the whole redirect_uri is compared (the
+# network is said to compare the domain only), and that a used refresh token is dead at once (it is known to
+# rotate, not how). Who passes here passes there.
 MAILRU = Network(
     id="mailru",
     title="Mail.Ru",
@@ -77,7 +93,8 @@ MAILRU = Network(
     scope_separator=" ",
     ignores_redirect_query=False,
     implicit_refresh_token=True,
-    rotates_refresh_tokens=True,
+    grant_types=frozenset({"authorization_code", "password", "refresh_token"}),
+    rotation=Rotation.STRICT,
     access_lifetime=timedelta(days=1),
 )
 

@@ -5,18 +5,22 @@ codes are told in the words of RFC 6749.
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_POST
 
+from .exchange import exchange, grant_type_of
 from .gate import endpoint
-from .networks import OK
+from .networks import OK, Rotation
 from .pages import error_page
-from .tokens import Reason, Refused, Tokens, exchange
+from .rehearsal import rehearsed
+from .tokens import Reason, Refused, Tokens
 
 _ERRORS = {
     Reason.CLIENT: {"error": "invalid_client"},
     Reason.GRANT_TYPE: {"error": "unsupported_grant_type"},
+    Reason.GRANT_NOT_ALLOWED: {"error": "unauthorized_client"},
     Reason.CODE: {"error": "invalid_grant"},
     Reason.REDIRECT_URI: {"error": "invalid_request", "error_description": "Wrong redirect_uri"},
     Reason.REFRESH_TOKEN: {"error": "invalid_token", "error_description": "Invalid refresh token structure"},
@@ -24,20 +28,24 @@ _ERRORS = {
 }
 
 
+def _refusal(request: HttpRequest, reason: Reason) -> HttpResponse:
+    if reason is Reason.MALFORMED:
+        return error_page(request, OK, "Specify all OAuth request parameters in the body of the request")
+    return JsonResponse(_ERRORS[reason])
+
+
 @endpoint
 @require_POST
-def token(request: HttpRequest) -> HttpResponse:
+@rehearsed(OK, partial(grant_type_of, OK), _refusal)
+def token(request: HttpRequest, *, rotation: Rotation | None = None) -> HttpResponse:
     """Answers in HTML, not JSON, to a request that makes no sense to it; once even with HTTP 200."""
     client_id = request.POST.get("client_id", "")
     if client_id and not (client_id.isascii() and client_id.isdigit()):
         return error_page(request, OK, f"Failed to convert value “{client_id}” to type Long", status=200)
     try:
-        tokens = exchange(OK, request)
+        return JsonResponse(_answer(exchange(OK, request, rotation)))
     except Refused as refused:
-        if refused.reason is Reason.MALFORMED:
-            return error_page(request, OK, "Specify all OAuth request parameters in the body of the request")
-        return JsonResponse(_ERRORS[refused.reason])
-    return JsonResponse(_answer(tokens))
+        return _refusal(request, refused.reason)
 
 
 def fragment(tokens: Tokens) -> Mapping[str, str]:
@@ -51,7 +59,8 @@ def fragment(tokens: Tokens) -> Mapping[str, str]:
 
 
 def _answer(tokens: Tokens) -> Mapping[str, str]:
-    """`expires_in` is a string here, and the user id is missing. A refresh token comes with a code only."""
+    """`expires_in` is a string here, and the user id is missing. A refresh token comes with a code, or to
+    an application whose refresh tokens rotate."""
     answer = {
         "access_token": tokens.access.value,
         "token_type": "session",

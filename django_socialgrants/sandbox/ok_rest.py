@@ -10,37 +10,71 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.http import require_http_methods
 
+from .failures import CALL
 from .gate import endpoint
 from .models import AccessToken, Application
 from .networks import OK
-from .ok_methods import METHODS
+from .ok_methods import METHODS, NOT_ALLOWED, WRONG_PASSWORD
+from .rehearsal import rehearsed
 from .rest import Call, Fault, Method
 from .signatures import ok_session_secret, ok_signature
+from .tokens import Reason
 from .wire import Repeated, single_values
 
 _CONTENT_TYPE = "application/json;charset=utf-8"
+_INVALID_KEY = 101, "PARAM_API_KEY : Invalid application key"
+_SESSION_EXPIRED = 102, "PARAM_SESSION_EXPIRED : Session expired"
+
+_REHEARSED = {
+    Reason.CLIENT: _INVALID_KEY,
+    Reason.GRANT_NOT_ALLOWED: NOT_ALLOWED,
+    Reason.PASSWORD: WRONG_PASSWORD,
+    Reason.SESSION_EXPIRED: _SESSION_EXPIRED,
+}
+
+
+def _method_name(request: HttpRequest, group: str = "", name: str = "") -> str:
+    return f"{group}.{name}" if group else request.POST.get("method") or request.GET.get("method", "")
+
+
+def _occasion(request: HttpRequest, group: str = "", name: str = "") -> str:
+    method = METHODS.get(_method_name(request, group, name))
+    return "password" if method and method.login else CALL
+
+
+def _rehearsed_refusal(request: HttpRequest, reason: Reason) -> HttpResponse:
+    return _refusal(Fault(*_REHEARSED[reason]))
 
 
 @endpoint
 @require_http_methods(["GET", "POST"])
+@rehearsed(OK, _occasion, _rehearsed_refusal)
 def call(request: HttpRequest, group: str = "", name: str = "") -> HttpResponse:
     """fb.do?method=group.name, or api/group/name, where the method is not part of the signature."""
     try:
         params = single_values(request.GET, request.POST)
-        return _json(_run(f"{group}.{name}" if group else params.get("method", ""), params))
+        method = _method(_method_name(request, group, name))
+        if method.login and (request.method != "POST" or request.GET.keys() - {"method"}):
+            raise Fault(4, "REQUEST : A password belongs into the body of a POST")
+        return _json(_run(method, params))
     except Repeated as error:
         return _refusal(Fault(100, f"PARAM : Repeated parameter {error}"))
     except Fault as fault:
         return _refusal(fault)
 
 
-def _run(name: str, params: dict[str, str]) -> object:
+def _method(name: str) -> Method:
     method = METHODS.get(name)
     if method is None:
         raise Fault(3, f"METHOD : Unknown method {name}" if name else "METHOD : No method specified")
+    return method
+
+
+def _run(method: Method, params: dict[str, str]) -> object:
     application = _application(params)
     session = _session(application, method, params)
-    _check_signature(application, session, params)
+    if params.get("sig") or not method.login:
+        _check_signature(application, session, params)
     if session and method.scope and method.scope not in session.scopes:
         raise Fault(10, f"PERMISSION_DENIED : The session lacks {method.scope}")
     for required in method.required:
@@ -57,7 +91,7 @@ def _application(params: dict[str, str]) -> Application:
         raise Fault(101, "PARAM_API_KEY : No application key")
     application = Application.find(OK, client_key=key)
     if application is None:
-        raise Fault(101, "PARAM_API_KEY : Invalid application key")
+        raise Fault(*_INVALID_KEY)
     return application
 
 
@@ -71,7 +105,7 @@ def _session(application: Application, method: Method, params: dict[str, str]) -
     if session is None:
         raise Fault(103, "PARAM_SESSION_KEY : Invalid session key")
     if not session.alive:
-        raise Fault(102, "PARAM_SESSION_EXPIRED : Session expired")
+        raise Fault(*_SESSION_EXPIRED)
     return session
 
 
@@ -102,6 +136,6 @@ def _json(result: object) -> HttpResponse:
 
 
 def _refusal(fault: Fault) -> HttpResponse:
-    response = _json({"error_code": fault.code, "error_msg": fault.message, "error_data": None})
+    response = _json({"error_code": fault.code, "error_msg": fault.message, "error_data": fault.data})
     response["Invocation-Error"] = str(fault.code)
     return response

@@ -9,10 +9,11 @@ from .models import AccessToken, Application
 class Fault(Exception):
     """The network's API refuses a call, with one of its numbers."""
 
-    def __init__(self, code: int, message: str) -> None:
+    def __init__(self, code: int, message: str, data: str | None = None) -> None:
         super().__init__(code, message)
         self.code = code
         self.message = message
+        self.data = data
 
 
 @dataclass(frozen=True)
@@ -43,5 +44,7 @@ class Method:
     """The permission that a session must have."""
     sessionless: bool = False
     """Whether an application may also call it in its own name."""
+    login: bool = False
+    """Whether it begins a session with a password: then it may be unsigned, but its address must be bare."""
     required: tuple[str, ...] = ()
     """Parameters without which it can't be called."""

@@ -23,6 +23,11 @@ def ok_signature(params: Mapping[str, str], secret: str) -> str:
     return _md5(_joined(params, OK_UNSIGNED) + secret)
 
 
+def ok_auth_signature(uid: str, session_key: str, client_secret: str) -> str:
+    """The `auth_sig` with which OK vouches for a session that it hands out itself."""
+    return _md5(uid + session_key + client_secret)
+
+
 def mailru_server_signature(params: Mapping[str, str], secret_key: str) -> str:
     """Mail.Ru's `sig` in the server circuit; `secure=1` is among `params` there."""
     return _md5(_joined(params, MAILRU_UNSIGNED) + secret_key)

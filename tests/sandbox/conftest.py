@@ -19,6 +19,7 @@ def ok_app(db):
         name="Example site",
         redirect_uris=["https://site.example/back/"],
         implicit_enabled=True,
+        password_enabled=True,
     )
 
 
@@ -32,6 +33,7 @@ def mailru_app(db):
         name="Example site",
         redirect_uris=["https://site.example/back/"],
         implicit_enabled=True,
+        password_enabled=True,
     )
 
 
@@ -47,3 +49,9 @@ def other_mailru_app(db):
     return Application.objects.create(
         network="mailru", client_id="423005", client_secret="another secret", client_key="another key"
     )
+
+
+@pytest.fixture(params=["ok", "mailru"])
+def app(request):
+    """An application, of each network in turn."""
+    return request.getfixturevalue(f"{request.param}_app")

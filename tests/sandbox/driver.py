@@ -59,6 +59,17 @@ def refresh_form(app, refresh_token):
     }
 
 
+def password_form(app, username, password, **more):
+    """A token request with a password, as Mail.Ru takes it."""
+    return {
+        "grant_type": "password",
+        "client_id": app.client_id,
+        "client_secret": app.client_secret,
+        "username": username,
+        "password": password,
+    } | more
+
+
 def ask_token(client, app, form):
     return client.post(reverse(f"socialgrants_sandbox:{app.network}_token"), form)
 
@@ -102,6 +113,13 @@ def ok_call(client, app, method, session=None, *, secret=None, **params):
         secret = secret or md5_hex(session.value + app.client_secret)
     signed = ok_signed(params, secret or app.client_secret)
     return client.post(reverse("socialgrants_sandbox:ok_rest"), signed)
+
+
+def ok_log_in(client, app, user_name, password, **more):
+    """auth.login, unsigned."""
+    params = {"method": "auth.login", "application_key": app.client_key, "format": "json"}
+    params |= {"user_name": user_name, "password": password} | more
+    return client.post(reverse("socialgrants_sandbox:ok_rest"), params)
 
 
 def mailru_signed(app, params, uid=None):

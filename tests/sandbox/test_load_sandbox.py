@@ -7,6 +7,7 @@ from django.urls import NoReverseMatch, reverse
 from django_socialgrants.models import ProviderCredentials
 from django_socialgrants.sandbox import applications
 from django_socialgrants.sandbox.applications import default_origins
+from django_socialgrants.sandbox.logins import LOGINS
 from django_socialgrants.sandbox.models import Application
 
 pytestmark = pytest.mark.django_db
@@ -150,3 +151,27 @@ def test_without_an_address_it_asks_for_one(settings):
 )
 def test_this_machine_has_two_names(url, origins):
     assert default_origins(url) == origins
+
+
+def test_applications_may_use_passwords_and_it_shows_them():
+    text = load()
+    assert Application.objects.filter(password_enabled=True).count() == 2
+    for logins in LOGINS.values():
+        for login in logins.values():
+            assert f"{login.user_name}  {login.password or f'(any password: {login.trouble})'}\n" in text
+
+
+def test_how_refresh_tokens_rotate_may_be_chosen_for_each_network_and_is_kept():
+    load()
+    assert set(Application.objects.values_list("rotation", flat=True)) == {""}
+    load("--rotation", "mailru=grace")
+    load("--rotation=ok=strict")
+    load()
+    assert dict(Application.objects.values_list("network", "rotation")) == {"ok": "strict", "mailru": "grace"}
+
+
+@pytest.mark.parametrize("value", ["grace", "ok=", "ok=often", "vk=grace", "=", "ok=grace=strict"])
+def test_what_is_no_rotation_is_refused(value):
+    with pytest.raises(CommandError, match="not ok/mailru=fixed/grace/strict"):
+        load("--rotation", value)
+    assert everything() == []

@@ -135,7 +135,7 @@ def test_the_method_may_be_in_the_path_and_is_not_signed_then(client, ok_app):
     assert client.post(url, signed).json() == ME
 
 
-@pytest.mark.parametrize("method", ["users.nonsense", "", "auth.login"])
+@pytest.mark.parametrize("method", ["users.nonsense", "", "auth.nonsense"])
 def test_an_unknown_method_is_refused(client, ok_app, method):
     assert refused(ok_call(client, ok_app, method, access_token(ok_app)), 3)
 
@@ -200,8 +200,15 @@ def test_touching_prolongs_a_long_session_at_once(client, ok_app):
     assert days_left() > 29.9
 
 
+def test_a_session_that_ended_is_not_touched(client, ok_app):
+    session = access_token(ok_app, "LONG_ACCESS_TOKEN")
+    ok_call(client, ok_app, "auth.expireSession", session)
+    assert refused(ok_call(client, ok_app, "auth.touchSession", session), 102)
+
+
 def test_nothing_prolongs_a_short_session(client, ok_app):
-    session = access_token(ok_app)
+    session = access_token(ok_app, "VALUABLE_ACCESS")
     AccessToken.objects.update(expires_at=timezone.now() + timedelta(minutes=1))
-    ok_call(client, ok_app, "auth.touchSession", session)
+    assert refused(ok_call(client, ok_app, "auth.touchSession", session), 10)
+    ok_call(client, ok_app, "users.getLoggedInUser", session)
     assert days_left() < 1 / 24 / 50

@@ -99,13 +99,14 @@ def _at_least(least: int) -> Callable[[str], int]:
 def _bar(stack: ExitStack, *, shown: bool) -> Callable[[Report], None]:
     """A watcher that opens a progress bar when the due tokens are counted, and then moves it on."""
     advance: Callable[[int], object] | None = None
+    position = 0
 
     def watch(report: Report) -> None:
-        nonlocal advance
+        nonlocal advance, position
         if advance is None:
             advance = stack.enter_context(progress(report.due, shown=shown))
-        else:
-            advance(1)
+        advance(report.tried - position)
+        position = report.tried
 
     return watch
 

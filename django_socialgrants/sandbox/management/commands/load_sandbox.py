@@ -5,10 +5,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils.translation import gettext as _
 
 from django_socialgrants.conf import conf
 from django_socialgrants.sandbox.applications import CredentialsInUse, default_origins, load
-from django_socialgrants.sandbox.networks import NETWORKS
+from django_socialgrants.sandbox.logins import LOGINS
+from django_socialgrants.sandbox.networks import NETWORKS, Rotation
 
 
 class Command(BaseCommand):
@@ -25,6 +27,18 @@ class Command(BaseCommand):
             ),
         )
 
+        parser.add_argument(
+            "--rotation",
+            action="append",
+            default=[],
+            type=_rotation,
+            metavar="NAME=MODE",
+            help=_(
+                "How a network treats refresh tokens, such as mailru=grace; may be repeated. fixed: they stay; "
+                "grace: they rotate, the old one works for a minute; strict: the old one ends the new one, too."
+            ),
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         origins = options["origin"]
         if not origins:
@@ -32,7 +46,7 @@ class Command(BaseCommand):
                 raise CommandError("Set SOCIALGRANTS_SANDBOX_URL, or say where the site is with --origin.")
             origins = default_origins(conf.SANDBOX_URL)
         try:
-            applications = load(origins)
+            applications = load(origins, dict(options["rotation"]))
         except CredentialsInUse as error:
             raise CommandError(
                 f'The credentials "{error}" belong to another application, maybe a real one, and were left '
@@ -43,6 +57,10 @@ class Command(BaseCommand):
             self.stdout.write(f"{title}: application {application.client_id} may send visitors back to")
             for redirect_uri in application.redirect_uris:
                 self.stdout.write(f"  {redirect_uri}")
+            self.stdout.write(f"  {_('User names and passwords for the password grant:')}")
+            for login in LOGINS[application.network].values():
+                told = login.password or _("(any password: %s)") % login.trouble
+                self.stdout.write(f"    {login.user_name}  {told}")
 
 
 def _origin(value: str) -> str:
@@ -56,3 +74,11 @@ def _origin(value: str) -> str:
     ):
         raise ArgumentTypeError(f"not an origin like http://localhost:8000: {value}")
     return address
+
+
+def _rotation(value: str) -> tuple[str, Rotation]:
+    name, _equals, mode = value.partition("=")
+    if name not in NETWORKS or mode not in list(Rotation):
+        known = f"{'/'.join(NETWORKS)}={'/'.join(Rotation)}"
+        raise ArgumentTypeError(_("not %(known)s: %(value)s") % {"known": known, "value": value})
+    return name, Rotation(mode)
