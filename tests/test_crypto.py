@@ -1,6 +1,10 @@
 """Authenticated encryption: what can be read, where, and with which keys."""
 
+import os
+import subprocess
+import sys
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -88,6 +92,48 @@ def test_a_secret_key_of_bytes_is_the_same_key(settings):
     ciphertext = encrypt()
     settings.SECRET_KEY = settings.SECRET_KEY.encode()
     assert crypto.decrypt(ciphertext, PLACE) == "a token"
+
+
+def test_ciphertexts_under_a_derived_key_stay_readable_in_later_releases(settings):
+    stored = "v1.b1d19aa2.poncZmjJAL1kdyctI0qVM5dwM9e0et6nLa4NQyHgjtj_jIBeNATNavCYw-GpGuoVhXtn9iN1s2y3Vx6X"
+    settings.SOCIALGRANTS_ENCRYPTION_KEYS = []
+    settings.SECRET_KEY = "the first secret key of this site, long enough"
+    assert crypto.decrypt(stored, PLACE) == "kept since the first release"
+
+
+@pytest.mark.parametrize("kind", [str, str.encode], ids=["str", "bytes"])
+def test_a_derived_key_can_stand_among_own_keys(settings, kind):
+    secret_key = "the first secret key of this site, long enough"
+    settings.SOCIALGRANTS_ENCRYPTION_KEYS = []
+    settings.SECRET_KEY = secret_key
+    with_derived = encrypt()
+
+    settings.SECRET_KEY = "the second secret key of this site, long enough"
+    settings.SOCIALGRANTS_ENCRYPTION_KEYS = [NEW, crypto.derived_key(kind(secret_key))]
+    assert crypto.decrypt(with_derived, PLACE) == "a token"
+    assert fingerprint(encrypt()) != fingerprint(with_derived)
+
+
+def test_own_keys_do_not_bring_the_derived_one_with_them(settings):
+    settings.SOCIALGRANTS_ENCRYPTION_KEYS = []
+    ciphertext = encrypt()
+    settings.SOCIALGRANTS_ENCRYPTION_KEYS = [NEW]
+    assert not refusal(ciphertext).key_known
+
+
+def test_a_derived_key_does_not_tell_the_secret_key():
+    secret_key = "x" * 32
+    assert urlsafe_b64decode(crypto.derived_key(secret_key)) != secret_key.encode()
+    assert len(urlsafe_b64decode(crypto.derived_key(secret_key))) == 32
+
+
+def test_a_settings_module_may_derive_a_key():
+    """Settings are not there yet when it does."""
+    program = "from django_socialgrants.crypto import derived_key; derived_key('a secret key')"
+    environment = {name: os.environ[name] for name in os.environ if name != "DJANGO_SETTINGS_MODULE"}
+    subprocess.run(
+        [sys.executable, "-c", program], cwd=Path(__file__).parents[1], env=environment, check=True
+    )
 
 
 def test_a_lost_key_is_told_by_its_fingerprint(settings):

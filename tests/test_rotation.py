@@ -19,10 +19,13 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from django_socialgrants import rotation
 from django_socialgrants.crypto import Key, derived_key
 from django_socialgrants.models import ProviderCredentials, UserToken
+from tests.conftest import ok_token
+from tests.network import answer
 from tests.test_fields import store, stored
 from tests.test_races import PATIENCE, together
 
@@ -69,6 +72,12 @@ def store_tokens(credentials, number, prefix="token"):
         for uid in uids
     )
     return list(UserToken.objects.filter(uid__in=uids).order_by("pk"))
+
+
+def store_application_anew(application):
+    """Under the key that encrypts now."""
+    application.client_secret, application.client_key = "ok-client-secret", "CGEXAMPLEKEYBABABA"
+    application.save()
 
 
 def text(generation):
@@ -294,8 +303,7 @@ def before_each_write(act):
 def one_token(ok_app, keys):
     """The only row that is to be rotated."""
     keys(NEW)
-    ok_app.client_secret, ok_app.client_key = "ok-client-secret", "CGEXAMPLEKEYBABABA"
-    ok_app.save()
+    store_application_anew(ok_app)
     keys(OLD)
     [token] = store_tokens(ok_app, 1)
     keys(NEW, OLD)
@@ -304,26 +312,32 @@ def one_token(ok_app, keys):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_token_that_is_refreshed_meanwhile_is_never_overwritten(one_token):
-    refreshes = iter([1])
-    with before_each_write(lambda: [refresh(one_token.pk) for _ in refreshes]):
+    writes = count()
+    with before_each_write(lambda: next(writes) or refresh(one_token.pk)):
         done = rotate()
     assert UserToken.objects.get().generation == 1
     assert_nothing_lost()
     assert (done.code, keys_in_use()) == (0, {fingerprint(NEW)})
 
 
+@pytest.fixture
+def refresh_in_old_process(keys):
+    """Refresh a token as a process does that still has the old settings."""
+
+    def refresh_with_old_key(pk):
+        keys(OLD)
+        refresh(pk)
+        keys(NEW, OLD)
+
+    return refresh_with_old_key
+
+
 @pytest.mark.django_db(transaction=True)
-def test_a_token_that_is_stored_meanwhile_by_a_process_with_old_settings_is_rotated_too(one_token, keys):
-    refreshes = iter([1, 2])
-
-    def refresh_in_old_process():
-        for _ in refreshes:
-            keys(OLD)
-            refresh(one_token.pk)
-            keys(NEW, OLD)
-            break
-
-    with before_each_write(refresh_in_old_process):
+def test_a_token_that_a_process_with_old_settings_stores_meanwhile_is_rotated_too(
+    one_token, refresh_in_old_process
+):
+    writes = count()
+    with before_each_write(lambda: next(writes) < 2 and refresh_in_old_process(one_token.pk)):
         done = rotate()
     assert UserToken.objects.get().generation == 2
     assert_nothing_lost()
@@ -331,20 +345,11 @@ def test_a_token_that_is_stored_meanwhile_by_a_process_with_old_settings_is_rota
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_token_that_never_holds_still_is_left_for_another_run(one_token, keys):
-    generations = count(1)
-
-    def refresh_in_old_process():
-        keys(OLD)
-        refresh(one_token.pk)
-        keys(NEW, OLD)
-        next(generations)
-
-    with before_each_write(refresh_in_old_process):
+def test_a_token_that_never_holds_still_is_left_for_another_run(one_token, refresh_in_old_process):
+    with before_each_write(partial(refresh_in_old_process, one_token.pk)):
         done = rotate()
-    assert done.code == 1
-    assert done.err == "1 row is not encrypted with the first key.\n"
-    assert UserToken.objects.get().generation == next(generations) - 1
+    assert (done.code, done.err) == (1, "1 row is not encrypted with the first key.\n")
+    assert UserToken.objects.get().generation > 1
     assert_nothing_lost()
     assert rotate().code == 0
 
@@ -357,19 +362,11 @@ def test_a_token_that_is_disconnected_meanwhile_stays_away(one_token):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_stored_row_that_an_old_process_adds_behind_the_run_is_noticed(ok_app, keys):
-    store_tokens(ok_app, 2)
+def test_what_an_old_process_stores_behind_the_run_is_noticed(ok_app, keys, refresh_in_old_process):
+    first, _ = store_tokens(ok_app, 2)
     keys(NEW, OLD)
-    first, _ = UserToken.objects.order_by("pk")
-    writes = count()
-
-    def refresh_the_first_in_old_process():
-        if next(writes) == 2:  # the application, the first token, and now the second
-            keys(OLD)
-            refresh(first.pk)
-            keys(NEW, OLD)
-
-    with before_each_write(refresh_the_first_in_old_process):
+    writes = count(1)  # the application, the first token, the second
+    with before_each_write(lambda: next(writes) == 3 and refresh_in_old_process(first.pk)):
         done = rotate()
     assert (done.code, done.err) == (1, "1 row is not encrypted with the first key.\n")
     assert rotate().code == 0
@@ -377,7 +374,26 @@ def test_a_stored_row_that_an_old_process_adds_behind_the_run_is_noticed(ok_app,
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_hundred_refreshes_beside_rotations_to_and_fro_lose_nothing(ok_app, keys):
+def test_the_command_that_refreshes_may_run_meanwhile(network, ok_app, keys):
+    due = {"next_refresh_at": timezone.now(), "expires_at": timezone.now()}
+    for token in store_tokens(ok_app, 2):
+        UserToken.objects.filter(pk=token.pk).update(**due)
+    network.on("/ok/token", lambda call: answer(ok_token(access_token=text(1), refresh_token=None))(call))
+    keys(NEW, OLD)
+    writes = count()
+    with before_each_write(
+        lambda: next(writes) == 1 and call_command("refresh_tokens", stdout=io.StringIO())
+    ):
+        done = rotate()
+    assert done.code == 0
+    assert set(UserToken.objects.values_list("generation", flat=True)) == {1}
+    assert len(network.calls_to("/ok/token")) == 2
+    keys(NEW)
+    assert_nothing_lost()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_refreshes_beside_rotations_to_and_fro_lose_nothing(ok_app, keys):
     pks = [token.pk for token in store_tokens(ok_app, 10)]
     busy = set(range(4))
 
@@ -516,8 +532,7 @@ def test_the_secret_key_can_be_changed(ok_app, keys, derived):
     keys(derived_key(FIRST))
     store_tokens(ok_app, 2)
     derived(SECOND, FIRST)
-    ok_app.client_secret, ok_app.client_key = "ok-client-secret", "CGEXAMPLEKEYBABABA"
-    ok_app.save()
+    store_application_anew(ok_app)
     assert rotate().code == 0
     derived(SECOND)
     assert_nothing_lost()
@@ -526,8 +541,7 @@ def test_the_secret_key_can_be_changed(ok_app, keys, derived):
 @pytest.mark.django_db
 def test_a_site_can_move_from_its_secret_key_to_keys_of_its_own_and_back(ok_app, keys, derived):
     derived(FIRST)
-    ok_app.client_secret, ok_app.client_key = "ok-client-secret", "CGEXAMPLEKEYBABABA"
-    ok_app.save()
+    store_application_anew(ok_app)
     store_tokens(ok_app, 2)
 
     keys(NEW, derived_key(FIRST))

@@ -95,7 +95,8 @@ class Lane:
                 self.is_open = False  # these are the last
             if not candidates:
                 break
-            self._cursor = candidates[-1][:2]
+            if not self._known.probing:
+                self._cursor = candidates[-1][:2]
             owner = new_owner()
             readable = [pk for _, pk, *secrets in candidates if self._can_read(secrets)]
             rows = self._due.filter(pk__in=readable)  # due still: somebody may have been faster
@@ -107,6 +108,8 @@ class Lane:
                 self.in_flight += len(claimed)
                 self._claimed += len(claimed)
                 return claimed
+            if self._known.probing:
+                self.close("the token for a probe was taken by somebody else, or is unreadable")
         return []
 
     def close(self, note: str) -> None:
@@ -155,9 +158,14 @@ class Lane:
         return settlement
 
     def _candidates(self) -> QuerySet[UserToken, Any]:
-        """What is due behind the cursor and free: when, which, and the ciphertexts."""
+        """What is due behind the cursor and free: when, which, and the ciphertexts.
+
+        A probe is made with the newest token that has not failed yet: those at the head may be why it is needed.
+        """
         tokens = self._due.filter(free()).order_by("next_refresh_at", "pk")
-        if self._cursor is not None:
+        if self._known.probing and (untried := tokens.filter(failures=0)).exists():
+            tokens = untried.reverse()
+        elif self._cursor is not None:
             time, pk = self._cursor
             behind = Q(next_refresh_at__gt=time) | Q(next_refresh_at=time, pk__gt=pk)
             tokens = tokens.filter(behind, next_refresh_at__gte=time)

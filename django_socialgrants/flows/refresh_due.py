@@ -164,7 +164,7 @@ class _Run:
         lane, renewal = job
         if self._stop() or lane.is_halted or _is_late(renewal.token):
             return lane, renewal.token, None
-        answer = carry_out(renewal, may_repeat=not self._stop())
+        answer = carry_out(renewal, may_repeat=lambda: not self._stop())
         if halts(answer):
             lane.is_halted = True  # at once: the thread that judges may be busy
         return lane, renewal.token, answer

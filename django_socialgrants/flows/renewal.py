@@ -83,12 +83,15 @@ def _keep_alive(token: UserToken, credentials: Credentials, provider: Provider) 
     return Renewal(token, request, parse)
 
 
-def carry_out(renewal: Renewal, *, may_repeat: bool = True) -> Answer:
-    """Send it; a request whose outcome is unknown is repeated once. Raises nothing, touches no database."""
+def carry_out(renewal: Renewal, *, may_repeat: Callable[[], bool] = lambda: True) -> Answer:
+    """Send it; a request whose outcome is unknown is repeated once, if by then `may_repeat` agrees.
+
+    Raises nothing, touches no database.
+    """
     answer = _send(renewal)
     if not _is_unknown(answer.error):
         return answer
-    return replace(_send(renewal) if may_repeat else answer, doubtful=True)
+    return replace(_send(renewal) if may_repeat() else answer, doubtful=True)
 
 
 def _send(renewal: Renewal) -> Answer:

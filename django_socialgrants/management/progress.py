@@ -1,5 +1,6 @@
 """A progress bar for commands: on a terminal only."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,3 +15,10 @@ def progress(total: int, *, shown: bool = True) -> Iterator[Callable[[int], obje
     """
     with tqdm(total=total, disable=None if shown else True) as bar:
         yield bar.update
+
+
+@contextmanager
+def above_progress() -> Iterator[None]:
+    """Lines that the block writes to a terminal stand above the bar, not in it."""
+    with tqdm.external_write_mode(file=sys.stderr):
+        yield

@@ -10,7 +10,7 @@ from django.utils.translation import ngettext
 from django_socialgrants import rotation
 from django_socialgrants.exceptions import DecryptionError
 from django_socialgrants.management.interruption import interruptible
-from django_socialgrants.management.progress import progress
+from django_socialgrants.management.progress import above_progress, progress
 from django_socialgrants.rotation import Outcome, Settled, Survey, Tally
 
 
@@ -50,12 +50,15 @@ class Command(BaseCommand):
             def settled(row: Settled) -> None:
                 advance(1)
                 if row.error:
-                    self.stderr.write(f"{row.table} {row.pk}: {_reason(row.error)}")
+                    with above_progress():
+                        self.stderr.write(f"{row.table} {row.pk}: {_reason(row.error)}")
 
             tallies = rotation.rotate(settled=settled, stopped=lambda: interruption)
         self.print_tallies(before, tallies)
         if interruption:
-            self.stderr.write(_("Stopped. What is left is done when the command runs again."))
+            self.stderr.write(
+                _("Stopped. What is left is done when the command runs again."), self.style.NOTICE
+            )
             return 128 + interruption.signal
         return self.conclude(rotation.survey())
 
@@ -82,7 +85,7 @@ class Command(BaseCommand):
                 "The keys %(keys)s are no longer used: they can be removed from the settings.",
                 len(unused),
             )
-            self.stderr.write(text % {"keys": ", ".join(unused)})
+            self.stderr.write(text % {"keys": ", ".join(unused)}, self.style.SUCCESS)
         if lost:
             text = ngettext(
                 "The key %(keys)s is needed, but not configured.",
