@@ -15,6 +15,7 @@ from django.contrib.auth.models import AnonymousUser, User
 
 from .exceptions import NeedsLogin
 from .flows.call import call_fresh
+from .lookup import latest_token
 from .models import ProviderCredentials, UserToken
 from .oauth.values import Circuit
 from .providers.signing import check_method, check_names
@@ -126,10 +127,7 @@ class SocialAPI:
             raise NeedsLogin("nobody is logged in", reason="anonymous")
         if not self.user.is_active:
             raise NeedsLogin("the user is not active", reason="inactive_user")
-        tokens = UserToken.objects.with_time().filter(user=self.user.pk, credentials__name=self._application)
-        if self._uid is not None:
-            tokens = tokens.filter(uid=self._uid)
-        token = tokens.order_by("-created_at", "-pk").first()
+        token = latest_token(self.user.pk, self._application, uid=self._uid)
         if token is None:
             application = ProviderCredentials.objects.named(self._application)
             raise NeedsLogin(f"the user has not granted access to {application.name!r}", reason="no_token")

@@ -24,15 +24,15 @@ class DatabaseNow(Expression):
         return "(STATEMENT_TIMESTAMP() + make_interval(secs => %s))", [self.seconds]
 
     def as_sqlite(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
-        shift = f"{self.seconds + _utc_offset(connection):+.3f} seconds"
+        shift = f"{self.seconds + utc_offset(connection):+.3f} seconds"
         return "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', %s)", [shift]
 
     def as_mysql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
-        microseconds = round((self.seconds + _utc_offset(connection)) * 1_000_000)
+        microseconds = round((self.seconds + utc_offset(connection)) * 1_000_000)
         return "TIMESTAMPADD(MICROSECOND, %s, UTC_TIMESTAMP(6))", [microseconds]
 
 
-def _utc_offset(connection: BaseDatabaseWrapper) -> float:
+def utc_offset(connection: BaseDatabaseWrapper) -> float:
     """Seconds by which the times in a database without time zones are ahead of UTC."""
     zone = connection.timezone or timezone.get_default_timezone()
     offset = datetime.now(zone).utcoffset()

@@ -6,15 +6,24 @@ take only what is left. Only the name look-up is out of reach: the system's reso
 """
 
 import io
+import re
 import socket
 import time
+from collections.abc import Mapping
 from contextvars import ContextVar
-from http.client import HTTPResponse
+from http.client import HTTPException
 from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.connection import create_connection
+
+from .answer import Answer, IncomingAnswer, is_answer
+
+_BYTES_LIMIT = 8 << 20
+"""Of one answer as it comes: more than the limits of its head and body, with the sizes of small chunks."""
+
+_HEAD = re.compile(r"[A-Z]+ [!-~]+ HTTP/1\.1\r\n(?:[-A-Za-z]+: [ -~]*\r\n)+\r\n")
 
 
 class Exchange:
@@ -41,38 +50,32 @@ current: ContextVar[Exchange] = ContextVar("django_socialgrants.exchange")
 
 
 class _Reader(io.RawIOBase):
-    """A socket's file whose every read waits for what is left of the exchange at most."""
+    """Reads from a socket; every read waits for what is left of the exchange at most."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._file = sock.makefile("rb", buffering=0)  # keeps the socket open until the body is read
         self._exchange = current.get()
+        self._budget = _BYTES_LIMIT
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int | None:
+    def readinto(self, buffer: Any) -> int:
         self._sock.settimeout(self._exchange.remaining())
-        return self._file.readinto(buffer)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
+        count = self._sock.recv_into(buffer)
+        self._budget -= count
+        if self._budget < 0:  # `http.client` reads a chunk of "-1" bytes until the server has enough
+            raise HTTPException("an answer without end")
+        return count
 
     def makefile(self, mode: str) -> io.BufferedReader:
         """What `http.client` asks a socket for."""
         return io.BufferedReader(self)
 
 
-class _Response(HTTPResponse):
+class _Response(IncomingAnswer):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(_Reader(sock), *args, **kwargs)  # type: ignore[arg-type]
-
-    def begin(self) -> None:
-        """Drop what does not parse as headers: urllib3 would log it, and a network may have quoted a secret."""
-        super().begin()
-        self.headers.defects.clear()
-        self.headers.set_payload("")
 
 
 class _WithDeadline(HTTPConnection):
@@ -103,6 +106,21 @@ class _WithDeadline(HTTPConnection):
         finally:
             current.get().sent = False
 
+    def request(
+        self,
+        method: str,
+        url: str,
+        body: Any = None,
+        headers: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        """Send head and body (of ASCII) in one piece: urllib3 sends two, and builds them header by header."""
+        lines = [f"{name}: {value}\r\n" for name, value in (headers or {}).items()]
+        head = f"{method} {url} HTTP/1.1\r\n{''.join(lines)}\r\n"
+        if not _HEAD.fullmatch(head):
+            raise ValueError("a request that would not be understood")
+        self.send(f"{head}{body or ''}".encode("ascii"))
+
     def send(self, data: Any) -> None:
         if self.sock is None:
             self.connect()
@@ -111,17 +129,30 @@ class _WithDeadline(HTTPConnection):
         exchange.sent = True
         super().send(data)
 
+    def getresponse(self) -> Answer:  # type: ignore[override]
+        """The answer, whole if it is one: then, and only then, the connection can be used again."""
+        incoming = self.response_class(self.sock)
+        incoming.begin()
+        body = incoming.read_body() if is_answer(incoming.status) else b""
+        if incoming.will_close or not incoming.isclosed():
+            self.close()
+        return Answer(incoming.status, incoming.head, body)
+
 
 class _HTTPS(_WithDeadline, HTTPSConnection):
     pass
 
 
 class _HTTPPool(HTTPConnectionPool):
-    ConnectionCls = _WithDeadline
+    ConnectionCls = _WithDeadline  # type: ignore[assignment]  # of its answers nothing but a few names is used
+
+    def urlopen(self, *args: Any, **kwargs: Any) -> Any:
+        """Release the connection at once: `getresponse` is done with it."""
+        return super().urlopen(*args, **{**kwargs, "release_conn": True})
 
 
-class _HTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _HTTPS
+class _HTTPSPool(_HTTPPool, HTTPSConnectionPool):
+    ConnectionCls = _HTTPS  # type: ignore[assignment]
 
 
 POOL_CLASSES = {"http": _HTTPPool, "https": _HTTPSPool}

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .clock import DatabaseNow
 from .conf import conf
-from .exceptions import UnknownCredentials, UnknownProvider
+from .exceptions import UnknownCredentials
 from .fields import EncryptedField, SealedModel, SealedQuerySet
 from .oauth.provider import Provider, seconds
 from .oauth.values import Credentials, Identity, Token
@@ -148,8 +148,7 @@ class UserToken(SealedModel):
 
     objects = UserTokenQuerySet.as_manager()
 
-    database_now: datetime | None = None
-    """The database's time when the row was read, if `with_time()` asked for it."""
+    database_now: datetime | None = None  # when the row was read, if with_time() asked for it
     read_at: float = 0
 
     class Meta:
@@ -217,16 +216,12 @@ class UserToken(SealedModel):
         return provider is not None and provider.can_refresh(self.to_value())
 
     def _known_provider(self) -> Provider | None:
-        try:
-            return self.credentials.get_provider()
-        except UnknownProvider:
-            return None
+        return providers().get(self.credentials.provider)
 
     def take(self, token: Token, identity: Identity, *, grant_type: str) -> list[str]:
         """Put a newly granted token in place of whatever this row holds; the names of the changed fields.
 
-        Only in memory. A stored refresh token is kept when the grant brings none, and a scope that the answer
-        does not name is the one that was asked for (RFC 6749, section 5.1).
+        Only in memory. A stored refresh token is kept when the grant brings none.
         """
         now = timezone.now()
         return self._put(
@@ -235,7 +230,7 @@ class UserToken(SealedModel):
             grant_type=grant_type,
             session_secret=token.session_secret,
             token_type=token.token_type[:64],
-            scope=(token.scope or self.credentials.scope)[:1000],
+            scope=token.scope[:1000],
             profile={**identity.profile, **identity.names(), "email": identity.email},
             created_at=now,
             refreshed_at=None,
@@ -259,11 +254,10 @@ class UserToken(SealedModel):
     def _put(self, token: Token, now: datetime, **changes: Any) -> list[str]:
         """Set access and refresh token, their times and `changes`; whatever was wrong with the old one is over."""
         provider = self.credentials.get_provider()
-        named = seconds(token.expires_in)
-        expires_in = provider.default_expires_in if named is None else named
+        life = seconds(token.expires_in)
         changes |= {
             "access_token": token.access_token,
-            "expires_at": now + timedelta(seconds=expires_in),
+            "expires_at": now + timedelta(seconds=provider.default_expires_in if life is None else life),
             "state": self.State.ACTIVE,
             "reason": "",
             "failures": 0,
@@ -279,11 +273,6 @@ class UserToken(SealedModel):
             setattr(self, name, value)
         self.schedule()
         return list(changes)
-
-    def columns(self, names: Iterable[str]) -> dict[str, Any]:
-        """The named fields as `QuerySet.update()` of this very row takes them, secrets encrypted."""
-        fields = {field.name: field for field in self._meta.concrete_fields}
-        return {name: fields[name].pre_save(self, False) for name in names}
 
     def to_value(self) -> Token:
         """The token as the pure part of this package knows it."""

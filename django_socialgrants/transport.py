@@ -1,7 +1,6 @@
 """The one place that talks to a network: `send(Request) -> Response`.
 
-Connections are pooled for the life of the process and shared by its threads; a forked child starts with an
-empty pool. This module does *not* know OAuth, follow redirects, keep cookies, read .netrc or retry: a POST that
+This module does *not* know OAuth, follow redirects, keep cookies, read .netrc or retry: a POST that
 may have been received is never sent twice.
 
 No error that leaves it has a frame, a cause or a context in which a secret stands in clear: they are made
@@ -9,30 +8,26 @@ where the secrets are, but raised where none is.
 """
 
 import ipaddress
-import os
 import time
 import zlib
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import NamedTuple, TypeVar
 from urllib.parse import quote_plus, urlencode, urlsplit
 
 from requests import PreparedRequest, RequestException
 from requests import Response as RequestsResponse
-from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies
+from requests.structures import CaseInsensitiveDict
 
+from .answer import BODY_LIMIT, is_answer
 from .conf import conf
-from .deadline import POOL_CLASSES, Exchange, current
+from .deadline import Exchange, current
 from .exceptions import DeadlineExceeded, MalformedResponse, ProviderError, ProviderUnavailable, clean_text
 from .oauth.values import Request, Response, Secret, reveal
-
-BODY_LIMIT = 256 * 1024
-"""Bytes of an answer's body, before and after decompression."""
+from .pool import send_prepared
 
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "django-socialgrants"}
-_PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 T = TypeVar("T")
 
@@ -43,10 +38,11 @@ def send(request: Request) -> Response:
     Any status below 500 but redirects and 429 is an answer. Raises ProviderUnavailable (DeadlineExceeded when
     time was up) or MalformedResponse; DecryptionError when a secret in `params` can't be read.
     """
-    prepared = _prepare(request)
+    endpoint = _endpoint(request.url, conf.INSECURE_LOOPBACK)
+    prepared = _prepare(request, endpoint)
     if isinstance(prepared, Exception):
         raise prepared
-    outcome = _attempt(prepared, Exchange(conf.TIMEOUT))
+    outcome = _attempt(prepared, endpoint.host, Exchange(conf.TIMEOUT))
     if isinstance(outcome, ProviderError):
         outcome.redact(_secrets(request))
         raise outcome
@@ -103,51 +99,68 @@ def _secrets(request: Request) -> list[str]:
     return [*secrets, *(quote_plus(secret, errors="replace") for secret in secrets)]
 
 
-def _prepare(request: Request) -> PreparedRequest | ProviderUnavailable | ValueError:
-    """The request as it goes over the wire, or the error to raise: those of `requests` hold what they met."""
-    if request.method != "POST" and _secrets(request):
-        raise ValueError(f"a {request.method} would carry a secret in its URL")
+class _Endpoint(NamedTuple):
+    """A URL that may be called, as `requests` writes it; the `Host` header; the name or address alone."""
+
+    url: str
+    authority: str
+    host: str
+
+
+@lru_cache(maxsize=64)
+def _endpoint(url: str, insecure_loopback: bool) -> _Endpoint:
+    """The endpoint; `insecure_loopback` is what the answer depends on. Raises ProviderUnavailable."""
     prepared = PreparedRequest()
-    revealed = {name: reveal(value) for name, value in request.params.items()}
     try:
-        if request.method == "POST":
-            headers = {**_HEADERS, "Content-Type": "application/x-www-form-urlencoded"}
-            prepared.prepare("POST", request.url, headers=headers, data=urlencode(revealed))
-        else:
-            prepared.prepare(request.method, request.url, headers=_HEADERS, params=revealed)
+        prepared.prepare_url(url, None)
     except RequestException:
-        return ProviderUnavailable("refused to call a malformed URL")
-    except UnicodeError:
-        return ValueError("a parameter is not valid Unicode")
+        raise ProviderUnavailable("refused to call a malformed URL") from None
+    checked = prepared.url or ""
     # Both, as two parsers can differ about the host.
-    if not is_secure(request.url) or not is_secure(prepared.url or ""):
-        return ProviderUnavailable(
-            f"refused to call {clean_text(request.url)}: networks are called over https, or over http on loopback "
+    if not is_secure(url) or not is_secure(checked):
+        raise ProviderUnavailable(
+            f"refused to call {clean_text(url)}: networks are called over https, or over http on loopback "
             "with SOCIALGRANTS_INSECURE_LOOPBACK"
         )
+    parts = urlsplit(checked)
+    return _Endpoint(checked, parts.netloc.rpartition("@")[2], parts.hostname or "")
+
+
+def _prepare(request: Request, endpoint: _Endpoint) -> PreparedRequest | ValueError:
+    """The request as it goes over the wire, or the error to raise: those of `requests` hold what they met."""
+    if request.method != "POST" and _secrets(request):
+        return ValueError(f"a {request.method} would carry a secret in its URL")
+    prepared = PreparedRequest()
+    revealed = {name: reveal(value) for name, value in request.params.items()}
+    headers = {"Host": endpoint.authority, **_HEADERS}
+    try:
+        if request.method != "POST":
+            prepared.prepare(request.method, endpoint.url, headers=headers, params=revealed)
+            return prepared
+        body = urlencode(revealed)
+    except RequestException:
+        return ValueError("the parameters don't make a URL")
+    except UnicodeError:
+        return ValueError("a parameter is not valid Unicode")
+    # By hand: `prepare()` would look for files, cookies, passwords and hooks first.
+    prepared.method, prepared.url, prepared.body = "POST", endpoint.url, body
+    headers |= {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(body))}
+    prepared.headers = CaseInsensitiveDict(headers)
     return prepared
 
 
-def _attempt(prepared: PreparedRequest, timed: Exchange) -> Response | ProviderError:
+def _attempt(prepared: PreparedRequest, host: str, timed: Exchange) -> Response | ProviderError:
     """The answer, or the error to raise. Nothing is raised here: the frames below hold the body in clear."""
     token = current.set(timed)
-    url = prepared.url or ""
-    host = urlsplit(url).hostname
     try:
-        answer = _adapter.send(
-            prepared,
-            stream=True,
-            timeout=conf.TIMEOUT,
-            verify=_verify(),
-            proxies=_proxies(url, *_proxy_values()),
-        )
+        answer = send_prepared(prepared)
         try:
             headers = {name.lower(): value for name, value in answer.headers.items()}
             if trouble := _trouble(answer.status_code, headers, host):
                 return trouble
             body = _decoded(_read(answer), headers.get("content-encoding", ""))
         finally:
-            answer.close()  # gives the connection back if the body was read to its end, else drops it
+            answer.close()  # connections through SOCKS wait for it
     except _Unusable as error:
         return MalformedResponse(f"{host}: {error}")
     except Exception as error:
@@ -160,8 +173,10 @@ def _attempt(prepared: PreparedRequest, timed: Exchange) -> Response | ProviderE
     return Response(answer.status_code, headers, body)
 
 
-def _trouble(status: int, headers: Mapping[str, str], host: str | None) -> ProviderError | None:
+def _trouble(status: int, headers: Mapping[str, str], host: str) -> ProviderError | None:
     """The error that a status stands for, whatever the body; None for an answer that can be read."""
+    if is_answer(status):
+        return None
     if status == 429 or status >= 500:
         return ProviderUnavailable(
             f"{host}: HTTP {status}",
@@ -170,9 +185,7 @@ def _trouble(status: int, headers: Mapping[str, str], host: str | None) -> Provi
             status=status,
             gateway_status=503 if status in (429, 503) else 502,
         )
-    if not 200 <= status < 300 and status < 400:
-        return MalformedResponse(f"{host}: HTTP {status}, and redirects are not followed")
-    return None
+    return MalformedResponse(f"{host}: HTTP {status}, and redirects are not followed")
 
 
 class _Unusable(Exception):
@@ -180,12 +193,12 @@ class _Unusable(Exception):
 
 
 def _read(answer: RequestsResponse) -> bytes:
-    body = bytearray()
+    body = b""
     while chunk := answer.raw.read(BODY_LIMIT + 1 - len(body), decode_content=False):
         body += chunk
-        if len(body) > BODY_LIMIT:
-            raise _Unusable(f"more than {BODY_LIMIT} bytes")
-    return bytes(body)
+    if len(body) > BODY_LIMIT:
+        raise _Unusable(f"more than {BODY_LIMIT} bytes")
+    return body
 
 
 def _decoded(body: bytes, encoding: str) -> bytes:
@@ -216,41 +229,3 @@ def _retry_after(value: str) -> int | None:
     except (ValueError, OverflowError, OSError):
         return None
     return min(max(seconds, 1), 3600)
-
-
-class _Adapter(HTTPAdapter):
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = POOL_CLASSES
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        if not proxy.lower().startswith("socks"):  # those have connections of their own, without our deadline
-            manager.pool_classes_by_scheme = POOL_CLASSES
-        return manager
-
-
-def _open_pool() -> None:
-    """The pool of `requests`, without the session around it, which would keep cookies and follow redirects."""
-    global _adapter
-    _adapter = _Adapter(pool_connections=16, pool_maxsize=64)
-
-
-_adapter: HTTPAdapter
-_open_pool()
-os.register_at_fork(after_in_child=_open_pool)  # a socket must not be shared with the parent
-
-
-def _verify() -> str | bool:
-    return conf.CA_BUNDLE or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-
-
-def _proxy_values() -> tuple[str | None, ...]:
-    names = (*_PROXY_VARIABLES, *(name.upper() for name in _PROXY_VARIABLES))
-    return tuple(os.environ.get(name) for name in names)
-
-
-@lru_cache(maxsize=64)
-def _proxies(url: str, *environment: str | None) -> dict[str, str]:
-    """Proxies for `url`; `environment` is what the answer depends on, and so part of the cache's key."""
-    return get_environ_proxies(url, no_proxy=None)

@@ -237,15 +237,73 @@ def test_the_demo_can_be_started_again_and_still_knows_its_visitors(example):
     assert names[0] == names[1]
 
 
+SILENCE = (0, "System check identified no issues (0 silenced).\n")
+PRODUCTION = {
+    **SETTINGS,
+    "DEBUG": "False",
+    "SECRET_KEY": "not-a-secret-but-long-and-with-many-different-characters-0123456789",
+    "ENCRYPTION_KEYS": "ih8D18ZcsiCQRP57HZJsqDBf8ea5LQxHoxh7ZdDym8M=",
+    "ALLOWED_HOSTS": "site.example",
+    "BASE_URL": "https://site.example",
+}
+"""A real server, by its environment alone."""
+DEPLOY = ("check", "--deploy", "--fail-level", "WARNING", "--database", "default")
+
+
 def test_the_example_passes_the_checks(example):
-    done = example.manage("check")
-    assert (done.returncode, done.stdout) == (0, "System check identified no issues (0 silenced).\n")
+    done = example.manage("check", "--fail-level", "WARNING", "--database", "default")
+    assert (done.returncode, done.stdout) == SILENCE
+
+
+def test_the_example_passes_the_checks_when_it_is_in_use(served):
+    done = served[0].manage("check", "--fail-level", "WARNING", "--database", "default")
+    assert (done.returncode, done.stdout) == SILENCE
 
 
 def test_the_environment_makes_it_fit_for_a_real_server(example):
-    key = "not-a-secret-but-long-and-with-many-different-characters-0123456789"
-    done = example.manage("check", "--deploy", DEBUG="False", SANDBOX="False", SECRET_KEY=key)
-    assert (done.returncode, done.stdout) == (0, "System check identified no issues (0 silenced).\n")
+    """Before its first migration, after it, and with its applications in place."""
+    for command in (["migrate", "-v0"], ["sync_credentials", "-v0"], ["check"]):
+        done = example.manage(*DEPLOY, **PRODUCTION)
+        assert (done.returncode, done.stdout) == SILENCE
+        done = example.manage(*command, **PRODUCTION)
+        assert done.returncode == 0, done.stdout
+    with closing(sqlite3.connect(example.database)) as database:
+        stored = database.execute("SELECT name, client_id FROM socialgrants_providercredentials ORDER BY id")
+        assert stored.fetchall() == [("ok", "512000000000"), ("mailru", "423004")]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "wanted"),
+    [
+        ({"ENCRYPTION_KEYS": ""}, "socialgrants.W010"),
+        ({"ENCRYPTION_KEYS": "nonsense"}, "socialgrants.E003"),
+        ({"BASE_URL": "http://site.example"}, "socialgrants.E008"),
+        ({"OK_CLIENT_ID": "CGEXAMPLEKEYBABABA"}, "socialgrants.W005"),
+        ({"OK_CLIENT_SECRET": ""}, "socialgrants.W002"),
+        ({"SANDBOX": "True"}, "socialgrants_sandbox.E001"),
+    ],
+)
+def test_an_environment_with_a_mistake_is_not_fit_for_a_real_server(example, wrong, wanted):
+    done = example.manage(*DEPLOY, **PRODUCTION | wrong)
+    assert done.returncode == 1
+    assert wanted in done.stdout
+    assert not any(secret in done.stdout for secret in ("CGEXAMPLEKEYBABABA", "mailru-secret-key"))
+
+
+def test_a_database_out_of_reach_is_no_failure_of_our_checks(example):
+    nowhere = {"DATABASE_URL": "sqlite:////no/such/folder/db.sqlite3"}
+    done = example.manage(*DEPLOY, "--tag", "socialgrants", "--tag", "database", **PRODUCTION, **nowhere)
+    assert (done.returncode, done.stdout) == SILENCE
+
+
+def test_a_mistake_in_the_environment_stores_nothing_and_is_exit_code_2(example):
+    assert example.manage("migrate", "-v0", **PRODUCTION).returncode == 0
+    done = example.manage("sync_credentials", **PRODUCTION | {"OK_CLIENT_SECRET": "MARKER" * 1000})
+    assert done.returncode == 2
+    assert "ok.client_secret: is longer" in done.stdout
+    assert "MARKER" not in done.stdout
+    with closing(sqlite3.connect(example.database)) as database:
+        assert database.execute("SELECT * FROM socialgrants_providercredentials").fetchall() == []
 
 
 def test_a_real_server_does_not_start_without_a_secret_key(example):

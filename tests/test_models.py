@@ -321,8 +321,9 @@ def test_a_grant_without_a_refresh_token_keeps_the_one_that_is_stored(dead_token
     assert not row.session_secret
 
 
-def test_a_grant_that_names_no_scope_has_the_one_that_was_asked_for(dead_token):
-    assert taken(dead_token, Token("new access")).scope == "VALUABLE_ACCESS GET_EMAIL"
+def test_a_grant_that_names_no_scope_claims_none_of_its_own_accord(dead_token):
+    """What was asked for is known to the flow that asked."""
+    assert taken(dead_token, Token("new access")).scope == ""
 
 
 @pytest.mark.parametrize(("application", "life"), [("ok_app", 1800), ("mailru_app", 86400)])

@@ -37,7 +37,8 @@ def test_defaults_are_as_documented(settings, name, default):
 
 def test_every_check_is_in_the_table_and_nothing_else():
     documented = [name.strip("`") for name, _ in rows("Check")]
-    sources = "".join(path.read_text() for path in PACKAGE.rglob("checks.py"))
+    modules = [*PACKAGE.rglob("checks.py"), *PACKAGE.rglob("checks/*.py")]
+    sources = "".join(path.read_text() for path in modules)
     assert documented == sorted(set(documented))
     assert set(documented) == set(re.findall(r'id="(socialgrants\w*\.[EW]\d{3})"', sources))
 

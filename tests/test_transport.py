@@ -1,5 +1,6 @@
 """Talking to a network that misbehaves: what is sent, what is taken for an answer, and how long it may take."""
 
+import gc
 import gzip
 import ipaddress
 import logging
@@ -212,6 +213,9 @@ def test_http_on_loopback_needs_a_setting(new_server, settings):
     assert new_server.connections == 0
     settings.SOCIALGRANTS_INSECURE_LOOPBACK = True
     assert send(post(new_server)).status == 200
+    settings.SOCIALGRANTS_INSECURE_LOOPBACK = False
+    refusal(post(new_server))
+    assert len(new_server.calls) == 1
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1"])
@@ -420,6 +424,91 @@ def test_a_secret_that_can_not_be_read_is_told_before_anything_is_sent(new_serve
     assert new_server.connections == 0
 
 
+# --- heads -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/2 200 OK",
+        b"HTTP/1.1 20 OK",
+        b"HTTP/1.1 2000 OK",
+        b"HTTP/1.1 +20 OK",
+        b"HTTP/1.1 099 OK",
+        b"HTTP/1.1  200 OK",
+        b"ICY 200 OK",
+        b"\r\nHTTP/1.1 200 OK",
+        b"HTTP/1.1 200 OK\r\nNo colon",
+        b"HTTP/1.1 200 OK\r\n: no name",
+        b"HTTP/1.1 200 OK\r\nX : space",
+        b"HTTP/1.1 200 OK\r\nX: folded\r\n line",
+        b"HTTP/1.1 200 OK\r\nX: a\rY: b",
+        b"HTTP/1.1 200 OK\r\n\xd1\x91: not ASCII",
+        b"HTTP/1.1 200 OK\r\nContent-Length:",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -2",
+        b"HTTP/1.1 200 OK\r\nContent-Length: +2",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0x2",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0_2",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2, 3",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity",
+    ],
+)
+def test_a_head_that_breaks_the_rules_is_no_answer(server, head):
+    server.on("/", cut(head + b"\r\nConnection: close\r\n\r\n2\r\n{}\r\n0\r\n\r\n"))
+    assert refusal(post(server)).sent
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200",
+        b"HTTP/1.1 200 ",
+        b"HTTP/1.0 200 OK",
+        b"HTTP/1.1 200 \xd1\x91",
+        b"HTTP/1.1 200 OK\r\nX:",
+        b"HTTP/1.1 200 OK\r\nX:\xd1\x91\t\r\ncontent-LENGTH:2 ",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2",
+        b"HTTP/1.1 200 OK\nContent-Length: 2",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK",
+    ],
+)
+def test_a_head_that_is_only_unusual_is_read(server, head):
+    server.on("/", cut(head + b"\r\nConnection: close\r\n\r\n{}"))
+    assert send(post(server)).json() == {}
+
+
+def test_headers_of_one_name_are_joined(server):
+    server.on("/", cut(b"HTTP/1.1 200 OK\r\nX-Some: a\r\nx-some: b\r\nConnection: close\r\n\r\n"))
+    assert send(post(server)).headers == {"x-some": "a, b", "connection": "close"}
+
+
+@pytest.mark.parametrize(("count", "read"), [(100, True), (101, False)])
+def test_a_head_has_a_hundred_headers_at_most(server, count, read):
+    server.on("/", cut(OK_HEAD + b"Connection: close\r\n" + b"X: y\r\n" * (count - 1) + b"\r\n{}"))
+    if read:
+        assert send(post(server)).json() == {}
+    else:
+        assert refusal(post(server)).sent
+
+
+@pytest.mark.parametrize("size", [b"-1", b"-5"])
+def test_a_chunk_of_negative_size_is_no_way_to_flood_us(server, size):
+    def flood(call):
+        call.raw(CHUNKED + size + b"\r\n")
+        while not call.stop.is_set():
+            call.raw(b"x" * 65_536)
+
+    server.on("/", flood)
+    tracemalloc.start()
+    try:
+        refusal(post(server))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 32 << 20
+
+
 # --- bodies ----------------------------------------------------------------------------------------------
 
 
@@ -621,6 +710,34 @@ def test_a_connection_is_used_again(new_server, status):
     for _ in range(5):
         send(post(new_server))
     assert (len(new_server.calls), new_server.connections) == (5, 1)
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.0 200 OK", b"HTTP/1.1 200 OK\r\nConnection: Close"])
+def test_a_connection_that_is_to_be_closed_is_not_used_again(new_server, head):
+    new_server.on("/", lambda call: call.raw(head + b"\r\nContent-Length: 2\r\n\r\n{}"))
+    for _ in range(2):
+        assert send(post(new_server)).json() == {}
+    assert new_server.connections == 2
+
+
+def test_an_answer_without_content_needs_no_length(new_server):
+    new_server.on("/", lambda call: call.raw(b"HTTP/1.1 204 No Content\r\n\r\n"))
+    for _ in range(2):
+        assert send(post(new_server)).body == b""
+    assert new_server.connections == 1
+
+
+def test_connections_to_many_addresses_do_not_stay_open_for_ever():
+    def open_files():
+        return len(os.listdir("/proc/self/fd"))
+
+    before = open_files()
+    for _ in range(50):
+        with quiet_serving() as running:
+            running.on("/", answer({}))
+            send(post(running))
+    gc.collect()
+    assert open_files() - before < 50
 
 
 def send_from_threads(server, calls=50):

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Q, QuerySet
+from django.utils.translation import gettext as _
 
 from django_socialgrants.clock import DatabaseNow
 from django_socialgrants.crypto import missing_key
@@ -72,20 +73,20 @@ class Lane:
             health.succeeded(self.application)
             self._known = health.Health()
         if self._known.pause and not self._known.refused:
-            self.tally.worsen(RETRY, f"paused for {self._known.pause:.0f} s more")
+            self.tally.worsen(RETRY, _("paused for %(seconds)d s more") % {"seconds": self._known.pause + 1})
             return
         self.is_open = True
 
     def room(self, share: int) -> int:
         """How many more tokens may be claimed, where `share` can be on their way at once.
 
-        As many again are kept ready, so that no thread waits for the database.
+        As many again are kept ready at least, so that no thread waits for the database.
         """
         if not self.is_open:
             return 0
         if self._known.probing:
             return 1 - self.in_flight
-        return 2 * share - self.in_flight if self.in_flight <= share else 0
+        return 4 * share - self.in_flight if self.in_flight <= 2 * share else 0
 
     def claim(self, count: int) -> list[UserToken]:
         """The next tokens that nobody else is refreshing, `count` at most; their leases are ours now."""
@@ -109,7 +110,7 @@ class Lane:
                 self._claimed += len(claimed)
                 return claimed
             if self._known.probing:
-                self.close("the token for a probe was taken by somebody else, or is unreadable")
+                self.close(_("the token for a probe was taken by somebody else, or is unreadable"))
         return []
 
     def close(self, note: str) -> None:
@@ -174,7 +175,8 @@ class Lane:
     def _can_read(self, ciphertexts: Sequence[str]) -> bool:
         """Whether the keys of a token's secrets are there; if not, its row is not touched at all."""
         for key in filter(None, map(missing_key, ciphertexts)):
-            self.tally.worsen(MISCONFIGURED, f"the encryption key {key} is not configured")
+            note = _("the encryption key %(key)s is not configured")
+            self.tally.worsen(MISCONFIGURED, note % {"key": key})
             return False
         return True
 
@@ -205,10 +207,10 @@ class Lane:
         tally.worsen(RETRY)
         if verdict is Verdict.STOPPED:
             self.halt()
-            tally.worsen(MISCONFIGURED, f"stopped: {reason}")
+            tally.worsen(MISCONFIGURED, _("stopped: %(error)s") % {"error": settlement.answer.error})
         elif verdict is Verdict.HELD_BACK:
             self.halt()
-            tally.worsen(VALVE_CLOSED, "tokens are refused in masses: see --accept-mass-revocation")
+            tally.worsen(VALVE_CLOSED, _("tokens are refused in masses: see --accept-mass-revocation"))
 
 
 def _due(application: ProviderCredentials, started: datetime, within: float) -> UserTokenQuerySet:

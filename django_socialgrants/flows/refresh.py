@@ -96,12 +96,13 @@ def _claim_or_wait(token: UserToken, ends: float, *, seen: bool) -> tuple[UserTo
             _require_active(current)
             if current.generation != token.generation:
                 return current, None
-            if current.failures > token.failures:
+            if current.failures > token.failures and current.is_backing_off():
                 raise ProviderUnavailable("somebody else has just tried in vain to refresh this token")
             if current.is_free:  # type: ignore[attr-defined]  # the annotation
                 known = _fit(token.credentials)
                 owner = new_owner()
-                if claim(rows.filter(generation=token.generation), owner):
+                unchanged = rows.filter(generation=token.generation, failures=current.failures)
+                if claim(unchanged, owner):  # of all who wait for a refresh that fails one may try again
                     claimed = rows.with_time().filter(lease_owner=owner).first()
                     if claimed is not None:
                         return claimed, known

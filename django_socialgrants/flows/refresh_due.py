@@ -13,6 +13,7 @@ from datetime import datetime
 
 from django.db import DatabaseError
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 from django_socialgrants.clock import DatabaseNow
 from django_socialgrants.conf import conf
@@ -21,10 +22,10 @@ from django_socialgrants.models import ProviderCredentials, UserToken
 
 from .autocommit import autocommit, persistently
 from .lane import Lane
-from .pool import Pool
 from .renewal import Answer, Renewal, carry_out
 from .report import RETRY, Report, Tally
 from .settlement import halts
+from .workers import Workers
 
 logger = logging.getLogger("django_socialgrants")
 
@@ -116,7 +117,7 @@ class _Run:
         self._began = began
         self._settled = settled
         self._claimed = 0
-        self._pool: Pool[_Job, _Result] = Pool(bounds.workers, self._carry_out)
+        self._workers: Workers[_Job, _Result] = Workers(bounds.workers, self._carry_out)
 
     def work(self) -> None:
         """Refresh until nothing is left, a bound or `stop` says so; then settle what is on its way."""
@@ -126,25 +127,25 @@ class _Run:
                 self._settle_waiting()
                 self._fill()
         finally:
-            self._pool.end()
+            self._workers.end()
 
     def _fill(self) -> None:
         """Claim as many tokens as there is room for; every application gets its share."""
         claimed = 1
         while claimed and not self._stop():
-            self._pool.divide(sum(lane.is_open or lane.in_flight > 0 for lane in self._lanes))
-            rooms = [(lane, lane.room(self._pool.share)) for lane in self._lanes]
+            self._workers.divide(sum(lane.is_open or lane.in_flight > 0 for lane in self._lanes))
+            rooms = [(lane, lane.room(self._workers.share)) for lane in self._lanes]
             claimed = sum(self._claim(lane, room) for lane, room in rooms if room > 0)
 
     def _claim(self, lane: Lane, room: int) -> int:
         """How many tokens were claimed; they are on their way."""
         if self._bounds.max_time is not None and time.monotonic() - self._began > self._bounds.max_time:
-            lane.close("time was up")
+            lane.close(_("time was up"))
             return 0
         if self._bounds.limit is not None:
             room = min(room, self._bounds.limit - self._claimed)
         if not room:
-            lane.close("the limit was reached")
+            lane.close(_("the limit was reached"))
             return 0
         tokens: list[UserToken] = []
         with _surviving(lane):
@@ -156,11 +157,11 @@ class _Run:
             if isinstance(renewal, Answer):
                 self._settle(lane, [(token, renewal)])
             else:
-                self._pool.put(lane, (lane, renewal))
+                self._workers.put(lane, (lane, renewal))
         return len(tokens)
 
     def _carry_out(self, job: _Job) -> _Result:
-        """What the threads of the pool do. They touch no database."""
+        """What the threads do. They touch no database."""
         lane, renewal = job
         if self._stop() or lane.is_halted or _is_late(renewal.token):
             return lane, renewal.token, None
@@ -171,9 +172,9 @@ class _Run:
 
     def _settle_waiting(self) -> None:
         """Wait for a result; store it, and whatever else has come by then."""
-        results = [self._pool.results.get()]
-        while not self._pool.results.empty():
-            results.append(self._pool.results.get())
+        results = [self._workers.results.get()]
+        while not self._workers.results.empty():
+            results.append(self._workers.results.get())
         for lane in self._lanes:
             mine = [(token, answer) for owner, token, answer in results if owner is lane]
             self._settle(lane, [(token, answer) for token, answer in mine if answer is not None])
@@ -199,7 +200,7 @@ def _surviving(lane: Lane) -> Iterator[None]:
         yield
     except DatabaseError as error:
         logger.error("%s: the database failed for too long: %s", lane.application.name, type(error).__name__)
-        lane.tally.worsen(RETRY, f"the database failed: {type(error).__name__}")
+        lane.tally.worsen(RETRY, _("the database failed: %(error)s") % {"error": type(error).__name__})
 
 
 def _is_late(token: UserToken) -> bool:

@@ -55,6 +55,11 @@ class Provider:
     """Whether it takes part in PKCE (RFC 7636) with S256."""
     labels: Mapping[str, str] = {}
     """Its own names for client_id, client_secret and client_key."""
+    required_credentials: tuple[str, ...] = ("client_id", "client_secret")
+    """Those without which no login works."""
+    client_id_pattern: ClassVar[re.Pattern[str]] = re.compile(r"[\x20-\x7e]+")
+    client_key_pattern: ClassVar[re.Pattern[str] | None] = None
+    """What a whole client_id looks like, and a client_key where it can be told from a client_secret."""
     default_expires_in: int = 3600
     """Life of an access token in seconds, where the answer does not say."""
     refresh_lifetime: int | None = None

@@ -7,7 +7,7 @@ from typing import Any
 from django_socialgrants import exceptions
 from django_socialgrants.oauth.grants import Grant
 from django_socialgrants.oauth.provider import Provider
-from django_socialgrants.oauth.values import Circuit, Credentials, Identity, Request, Token
+from django_socialgrants.oauth.values import Circuit, Credentials, Identity, Request, Secret, Token
 
 from .signing import check_method, encode_params, signature
 
@@ -53,7 +53,7 @@ class MailRu(Provider):
         signed = encode_params(params, booleans=("0", "1"))
         signed |= {"app_id": credentials.client_id, "method": check_method(method)}
         if token.access_token:
-            signed["session_key"] = token.access_token
+            signed["session_key"] = Secret(token.access_token)  # decrypted now, once
         elif token.uid:
             signed.setdefault("uid", token.uid)  # without a session the call must say whose data it means
         if Circuit(circuit) is Circuit.SERVER_SERVER:

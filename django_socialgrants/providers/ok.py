@@ -1,5 +1,6 @@
 """OK.ru (Odnoklassniki): https://apiok.ru/en/ext/oauth/ and https://apiok.ru/en/dev/methods/."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,9 @@ class OK(Provider):
         "client_secret": "application secret key",
         "client_key": "application public key",
     }
+    required_credentials = ("client_id", "client_secret", "client_key")
+    client_id_pattern = re.compile(r"[0-9]+")
+    client_key_pattern = re.compile(r"[0-9A-Z]+ABABA")
     default_expires_in = 30 * 60
     refresh_lifetime = keep_alive_lifetime = 30 * 24 * 3600
     token_names = {
@@ -60,31 +64,25 @@ class OK(Provider):
         if not isinstance(grant, PasswordGrant):
             return super().token_request(credentials, grant)
         url = self.token_endpoints.get("password") or self._unsupported("password grant")
-        params: dict[str, str | Secret] = {
-            "method": "auth.login",
-            "application_key": credentials.client_key,
-            "user_name": grant.username,
-            "password": grant.password,
-            "format": "json",
-        } | {"verification_supported": "1", "verification_supported_v": "1"}
-        return Request("POST", url, params)
+        params = {"method": "auth.login", "format": "json"}
+        params |= {"verification_supported": "1", "verification_supported_v": "1"}
+        person: dict[str, str | Secret] = {"user_name": grant.username, "password": grant.password}
+        return Request("POST", url, {**params, "application_key": credentials.client_key, **person})
 
     def api_request(
         self, credentials: Credentials, token: Token, method: str, params: Mapping[str, Any], circuit: Circuit
     ) -> Request:
         signed: dict[str, str | Secret] = encode_params(params, booleans=("false", "true"))
-        signed |= {
-            "application_key": credentials.client_key,
-            "format": "json",
-            "method": check_method(method),
-        }
+        access_token = Secret(token.access_token)  # in clear: a stored secret is decrypted by every reveal()
+        signed |= {"application_key": Secret(credentials.client_key), "format": "json"}
+        signed["method"] = check_method(method)
         secret = token.session_secret
         if Circuit(circuit) is Circuit.SERVER_SERVER:
             secret = credentials.client_secret
-            if secret and token.access_token:
-                secret = Secret(md5_hex(reveal(token.access_token) + reveal(secret)))
-        if token.access_token:
-            signed["access_token"] = token.access_token  # sent, but never part of the signature
+            if secret and access_token:
+                secret = Secret(md5_hex(access_token.reveal() + reveal(secret)))
+        if access_token:
+            signed["access_token"] = access_token  # sent, but never part of the signature
         sig = signature(signed, secret, skip=("access_token", "session_key", "resig"))
         return Request("POST", self.api_endpoint, signed | {"sig": sig})
 

@@ -4,9 +4,6 @@ from typing import Any
 from django.conf import settings
 from django.core.management import BaseCommand, call_command
 
-from django_socialgrants.conf import conf
-from django_socialgrants.models import ProviderCredentials
-
 
 class Command(BaseCommand):
     help = "Sets up a database, fills it with what the example needs, and serves the example."
@@ -21,7 +18,7 @@ class Command(BaseCommand):
         if settings.SANDBOX:
             settings.SOCIALGRANTS_SANDBOX_URL = f"{origin}/sandbox"
             call_command("load_sandbox", verbosity=verbosity - 1)
-        for name, fields in conf.CREDENTIALS.items():
-            ProviderCredentials.objects.update_or_create(name=name, defaults=fields)
+        else:
+            call_command("sync_credentials", verbosity=verbosity - 1)
         self.stdout.write(self.style.SUCCESS(f"\nOpen {origin}/ and log in. Stop with Ctrl-C.\n"))
         call_command("runserver", f"127.0.0.1:{port}", use_reloader=False)

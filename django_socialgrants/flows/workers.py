@@ -10,7 +10,7 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
-class Pool(Generic[Job, Result]):
+class Workers(Generic[Job, Result]):
     """`work(job)` is done by at most `workers` threads, which the keys of the jobs share.
 
     Jobs of one key are begun in order. `results` has what `work` returned, in the order of completion.
