@@ -69,7 +69,9 @@ def scale(args: argparse.Namespace) -> None:
             began = time.perf_counter()
             report = refresh(url)
         seconds = time.perf_counter() - began
-        print(f"{args.due} due: {report.to_json()['refreshed']} refreshed in {seconds:.2f} s, {len(context)} queries")
+        print(
+            f"{args.due} due: {report.to_json()['refreshed']} refreshed in {seconds:.2f} s, {len(context)} queries"
+        )
         for sql in distinct(query["sql"] for query in context):
             explain(sql)
         with CaptureQueriesContext(connection) as context:
@@ -203,7 +205,9 @@ def make_due_again() -> None:
 
     now = timezone.now()
     UserToken.objects.update(
-        next_refresh_at=now - timedelta(seconds=20), expires_at=now + timedelta(seconds=100), refreshed_at=None
+        next_refresh_at=now - timedelta(seconds=20),
+        expires_at=now + timedelta(seconds=100),
+        refreshed_at=None,
     )
 
 
@@ -253,7 +257,12 @@ def refreshes(url: str, count: int) -> float:
 
 def posts(url: str, count: int, *, trust_env: bool) -> float:
     """Seconds for as many POSTs of what a refresh sends, whose answers are read."""
-    data = {"grant_type": "refresh_token", "refresh_token": "r" * 32, "client_id": "1", "client_secret": "s" * 32}
+    data = {
+        "grant_type": "refresh_token",
+        "refresh_token": "r" * 32,
+        "client_id": "1",
+        "client_secret": "s" * 32,
+    }
     with requests.Session() as pooled:
         pooled.trust_env = trust_env
         pooled.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=WORKERS))

@@ -62,11 +62,13 @@ class Worker:
         return not caught & 1 << signal.SIGTERM - 1
 
 
-def until(condition: Callable[[], Any]) -> None:
-    """Wait for what is going to happen."""
+def until(condition: Callable[[], Any], *workers: Worker) -> None:
+    """Wait for what is going to happen while all `workers` live."""
     ends = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < ends, "it never happened"
+        for worker in workers:
+            assert worker.process.poll() is None, f"a process has ended: {worker.errors.read_text()}"
         time.sleep(0.01)
 
 

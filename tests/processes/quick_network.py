@@ -53,7 +53,9 @@ def _serve(ready: Connection, latency: float) -> None:
 @contextmanager
 def quick_network(latency: float = 0) -> Iterator[str]:
     """The URL of the network; any path and any refresh token will do."""
-    spawning = multiprocessing.get_context("spawn")  # a fork would take along the test's threads and connections
+    spawning = multiprocessing.get_context(
+        "spawn"
+    )  # a fork would take along the test's threads and connections
     here, there = spawning.Pipe()
     process = spawning.Process(target=_serve, args=(there, latency), daemon=True)
     process.start()

@@ -49,7 +49,7 @@ def test_two_workers_finish_one_backlog_and_redis_sees_no_secret(ledger, mailru_
         launch("celery", "-A", "tests.processes.celery_app", "worker", *how, "-Q", queue, STORM_BROKER=BROKER)
         for queue, how in zip(queues, (["-P", "solo"], ["-P", "prefork", "-c", "1"]), strict=True)
     ]
-    until(lambda: ledger.waiting == 2 * THREADS)  # both are at work
+    until(lambda: ledger.waiting == 2 * THREADS, *workers)  # both are at work
     ledger.release()
     reports = [result.get(timeout=PATIENCE) for result in results]
     answers = [broker.get(site.backend.get_key_for_task(result.id)) for result in results]

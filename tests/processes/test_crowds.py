@@ -1,4 +1,4 @@
-"""Several processes and the threads of a site over the same tokens, at a network whose refresh tokens work once."""
+"""Processes and a site's threads over the same tokens, at a network whose refresh tokens work once."""
 
 import os
 import random
@@ -9,7 +9,9 @@ from django.db import connections
 
 from django_socialgrants import signals
 from django_socialgrants.api import SocialAPI
-
+from django_socialgrants.flows import lane
+from django_socialgrants.flows.lease import claim
+from django_socialgrants.flows.refresh_due import refresh_due
 from django_socialgrants.models import UserToken
 from tests.network import answer
 
@@ -52,7 +54,7 @@ def test_processes_and_visitors_share_the_work_without_presenting_a_token_twice(
 
     ledger.hold()
     workers = [refresh_tokens() for _ in range(processes)]
-    until(lambda: ledger.waiting == 16 * processes)
+    until(lambda: ledger.waiting == 16 * processes, *workers)
     ledger.release()
     with ThreadPoolExecutor(len(visits)) as pool:
         seen = list(pool.map(visit, [owner] * len(visits), visits))
@@ -64,6 +66,22 @@ def test_processes_and_visitors_share_the_work_without_presenting_a_token_twice(
     assert sum(report["refreshed"] for report in reports) + len(refreshed_here) == TOKENS
     assert all(report["refreshed"] for report in reports)
     assert not any(report["failed"] or report["needs_login"] for report in reports)
+
+
+def test_what_somebody_has_refreshed_since_it_was_found_due_is_left_alone(
+    ledger, mailru_app, refresh_tokens, monkeypatch
+):
+    make_due(mailru_app, 10)
+
+    def claim_too_late(tokens, owner):
+        assert refresh_tokens().report()["refreshed"] == 10
+        return claim(tokens, owner)
+
+    monkeypatch.setattr(lane, "claim", claim_too_late)
+    report = refresh_due().to_json()
+    assert (report["due"], report["refreshed"], report["skipped"]) == (10, 0, 10)
+    assert len(ledger.presented) == 10
+    assert_kept(ledger)
 
 
 def test_a_wrong_client_secret_costs_a_call_per_thread_at_most(network, mailru_app, refresh_tokens):

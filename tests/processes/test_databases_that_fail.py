@@ -61,11 +61,11 @@ def test_connections_that_are_killed_between_answer_and_commit_lose_nothing(
     ledger.hold()
     worker = refresh_tokens("--workers", THREADS, STORM_BUSY_TIMEOUT=0.3)
     for number in range(1, 4):
-        until(lambda number=number: sum(ledger.presented.values()) == number * THREADS)
+        until(lambda number=number: sum(ledger.presented.values()) == number * THREADS, worker)
         if connection.vendor == "sqlite":  # has no connections to kill, but can keep everybody out
             with locked(connection.settings_dict["NAME"]):
                 ledger.release(THREADS)
-                until(lambda number=number: worker.complained("trying again", times=2 * number))
+                until(lambda number=number: worker.complained("trying again", times=2 * number), worker)
         else:
             until(kill_other_connections)
             ledger.release(THREADS)
@@ -79,19 +79,19 @@ def test_a_database_that_is_unreachable_for_a_while_loses_nothing(ledger, mailru
     ledger.hold()
     if connection.vendor == "sqlite":
         worker = refresh_tokens("--workers", THREADS, STORM_BUSY_TIMEOUT=0.1)
-        until(lambda: ledger.waiting == THREADS)
+        until(lambda: ledger.waiting == THREADS, worker)
         with locked(connection.settings_dict["NAME"]):
             ledger.release()
-            until(lambda: worker.complained("trying again", times=5))
+            until(lambda: worker.complained("trying again", times=5), worker)
         assert settles_all(ledger, worker)
         return
     database = connection.settings_dict
     port = int(database["PORT"] or VENDORS_PORTS[connection.vendor])
     with proxy_to(database["HOST"] or "127.0.0.1", port) as proxy:
         worker = refresh_tokens("--workers", THREADS, STORM_DATABASE_PORT=proxy.port)
-        until(lambda: ledger.waiting == THREADS)
+        until(lambda: ledger.waiting == THREADS, worker)
         proxy.cut()
         ledger.release()
-        until(lambda: proxy.turned_away >= 4)
+        until(lambda: proxy.turned_away >= 4, worker)
         proxy.restore()
         assert settles_all(ledger, worker)

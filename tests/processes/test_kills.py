@@ -73,11 +73,11 @@ def test_what_a_frozen_process_writes_after_its_lease_is_dropped(
     make_due(mailru_app, 8)
     ledger.hold()
     frozen = refresh_tokens("--workers", 8)
-    until(lambda: ledger.waiting == 8)
+    until(lambda: ledger.waiting == 8, frozen)
     frozen.send(signal.SIGSTOP)
     end_leases()
     second = refresh_tokens("--workers", 8)
-    until(lambda: ledger.waiting == 16)
+    until(lambda: ledger.waiting == 16, second)
     ledger.release()
     report = second.report()
     assert report["refreshed" if state == "active" else "needs_login"] == 8
@@ -99,7 +99,7 @@ def test_a_process_that_is_asked_to_stop_settles_what_is_on_its_way_and_gives_ba
     make_due(mailru_app, 200)
     ledger.hold()
     worker = refresh_tokens("--workers", 8, STORM_TIMEOUT=3)
-    until(lambda: ledger.waiting == 8)
+    until(lambda: ledger.waiting == 8, worker)
     worker.send(number)
     until(worker.has_noted_a_signal)
     ledger.release(5)  # and three never answer
@@ -111,4 +111,3 @@ def test_a_process_that_is_asked_to_stop_settles_what_is_on_its_way_and_gives_ba
     assert {(token.state, token.lease_owner, token.lease_until) for token in tokens} == {("active", "", None)}
     assert sum(token.access_token.reveal() == ledger.pair(token.uid)[0] for token in tokens) == 197
     assert [token.reason for token in tokens if token.reason] == ["outcome_unknown"] * 3
-
