@@ -92,6 +92,9 @@ class ApplicationHealth(models.Model):
     failures = models.PositiveIntegerField(_("failures in a row"), default=0)
     paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
     reason = models.CharField(_("reason"), max_length=64, blank=True)
+    recent = models.CharField(
+        _("recent refreshes"), max_length=100, blank=True
+    )  # "1" for a refusal, else "0"
 
     class Meta:
         verbose_name = _("health of an application")
@@ -138,7 +141,7 @@ class UserToken(SealedModel):
     state = models.CharField(_("state"), max_length=16, choices=State.choices, default=State.ACTIVE)
     reason = models.CharField(_("reason"), max_length=64, blank=True)
     failures = models.PositiveIntegerField(_("failures in a row"), default=0)
-    next_refresh_at = models.DateTimeField(_("next refresh at"), null=True, blank=True, db_index=True)
+    next_refresh_at = models.DateTimeField(_("next refresh at"), null=True, blank=True)
     generation = models.PositiveBigIntegerField(_("generation"), default=0)
     lease_owner = models.CharField(_("lease owner"), max_length=64, blank=True)
     lease_until = models.DateTimeField(_("leased until"), null=True, blank=True)

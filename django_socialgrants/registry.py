@@ -31,7 +31,7 @@ def load(path: str) -> Provider:
     """The provider at a dotted path; one instance serves all. Raises ImproperlyConfigured."""
     try:
         provider_class = import_string(path)
-    except (ImportError, TypeError, ValueError) as error:  # the latter for relative paths
+    except Exception as error:  # whatever the code of a site may raise
         raise ImproperlyConfigured(f"SOCIALGRANTS_PROVIDERS: {path!r} can't be imported: {error}") from error
     if not (isinstance(provider_class, type) and issubclass(provider_class, Provider)):
         raise ImproperlyConfigured(f"SOCIALGRANTS_PROVIDERS: {path!r} is not a Provider class")

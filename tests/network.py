@@ -74,6 +74,8 @@ def answer(
 
 
 class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # many clients come at once
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that leave early are what many tests are about."""
         if not isinstance(sys.exception(), ConnectionError):

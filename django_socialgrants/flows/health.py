@@ -33,14 +33,16 @@ class Health:
     """`pause` is in seconds, 0 = none.
 
     `refused` says that it is because of the application's own secret, which an operator may have mended meanwhile;
-    `probing` that a single token is to be tried first; `revoked` that tokens were refused in masses; `troubled`
-    that anything at all is remembered.
+    `probing` that a single token is to be tried first; `revoked` that tokens were refused in masses; `recent` has
+    a "1" for each of the last refreshes that was refused, and a "0" for the others; `troubled` says that there is
+    anything to be forgotten.
     """
 
     pause: float = 0
     refused: bool = False
     probing: bool = False
     revoked: bool = False
+    recent: str = ""
     troubled: bool = False
 
 
@@ -62,15 +64,17 @@ def health(credentials: ProviderCredentials) -> Health:
         refused=row.reason == INVALID_CLIENT,
         probing=revoked or row.failures >= _MANY_FAILURES,
         revoked=revoked,
-        troubled=True,
+        recent=row.recent,
+        troubled=bool(row.failures or row.paused_until or row.reason),
     )
 
 
 def succeeded(credentials: ProviderCredentials) -> None:
     """The network gave a token: whatever was wrong is over. But a pause that it asked for meanwhile stands."""
     rows = _rows(credentials)
-    rows.filter(_asked_for_pause()).update(failures=0)
-    rows.exclude(_asked_for_pause()).update(failures=0, paused_until=None, reason="")
+    rows.filter(reason=MASS_REVOCATION).update(recent="")
+    rows.exclude(_asked_for_pause()).update(paused_until=None, reason="")
+    rows.update(failures=0)
 
 
 def failed(credentials: ProviderCredentials) -> bool:
@@ -104,6 +108,12 @@ def close_valve(credentials: ProviderCredentials) -> None:
     """From now on only single tokens are tried, until one is accepted or an operator decides."""
     _create(credentials)
     _rows(credentials).update(reason=MASS_REVOCATION)
+
+
+def remember(credentials: ProviderCredentials, recent: str) -> None:
+    """Keep which of the last refreshes were refused, for the next run to go on counting."""
+    _create(credentials)
+    _rows(credentials).update(recent=recent)
 
 
 def _asked_for_pause() -> Q:

@@ -24,6 +24,7 @@ from .report import MISCONFIGURED, RETRY, VALVE_CLOSED, Tally
 from .settlement import Settlement, Verdict, judge, store
 
 _WINDOW, _MASS = 100, 50
+_PROBES = 50  # tokens that are looked at to find one for a probe
 _REFUSALS = {"invalid_grant", "ambiguous_rotation", "session_expired"}
 
 
@@ -53,7 +54,7 @@ class Lane:
         self._due = _due(application, started, within)
         self._accepts_all = accept_mass_revocation
         self._cursor: tuple[datetime, int] | None = None
-        self._refusals: deque[bool] = deque(maxlen=_WINDOW)
+        self._recent: deque[str] = deque(maxlen=_WINDOW)
         self._known = health.Health()
         self._credentials = Credentials("")
         tally.due = self._due.count()
@@ -71,7 +72,8 @@ class Lane:
         self._known = health.health(self.application)
         if self._known.revoked and self._accepts_all:
             health.succeeded(self.application)
-            self._known = health.Health()
+            self._known = health.Health(recent=self._known.recent)
+        self._recent.extend(self._known.recent)
         if self._known.pause and not self._known.refused:
             self.tally.worsen(RETRY, _("paused for %(seconds)d s more") % {"seconds": self._known.pause + 1})
             return
@@ -91,15 +93,16 @@ class Lane:
     def claim(self, count: int) -> list[UserToken]:
         """The next tokens that nobody else is refreshing, `count` at most; their leases are ours now."""
         while self.is_open:
-            candidates = list(self._candidates()[:count])
-            if len(candidates) < count:
-                self.is_open = False  # these are the last
+            page = _PROBES if self._known.probing else count
+            candidates = list(self._candidates()[:page])
             if not candidates:
+                self.is_open = False
                 break
             if not self._known.probing:
+                self.is_open = len(candidates) == page  # else these are the last
                 self._cursor = candidates[-1][:2]
             owner = new_owner()
-            readable = [pk for _, pk, *secrets in candidates if self._can_read(secrets)]
+            readable = [pk for _, pk, *secrets in candidates if self._can_read(secrets)][:count]
             rows = self._due.filter(pk__in=readable)  # due still: somebody may have been faster
             if claim(rows, owner):
                 mine = stored().filter(pk__in=readable, lease_owner=owner)
@@ -128,6 +131,12 @@ class Lane:
         self.is_open = False
         self.is_halted = True
 
+    def finish(self) -> None:
+        """Keep for the next run how many tokens were refused lately."""
+        recent = "" if self._accepts_all else "".join(self._recent)
+        if "1" in recent + self._known.recent:
+            persistently(lambda: health.remember(self.application, recent))
+
     def give_back(self, token: UserToken) -> None:
         """Leave a claimed token as it was: its refresh was not begun."""
         self.in_flight -= 1
@@ -142,7 +151,9 @@ class Lane:
             self.halt()
         verdicts = {settlement.verdict for settlement in settlements}
         if Verdict.REFRESHED in verdicts:
-            self._known = health.Health()  # whatever was wrong is forgotten
+            if self._known.revoked:
+                self._recent.clear()
+            self._known = health.Health(recent=self._known.recent)  # whatever was wrong is forgotten
         if Verdict.FAILED in verdicts:
             self._known = replace(self._known, troubled=True)
         for settlement in settlements:
@@ -153,7 +164,7 @@ class Lane:
         settlement = judge(token, answer)
         refused = settlement.reason in _REFUSALS
         if refused or settlement.verdict is Verdict.REFRESHED:
-            self._refusals.append(refused)
+            self._recent.append("1" if refused else "0")
         if refused and self._refuses_in_masses():
             settlement.verdict = Verdict.HELD_BACK
         return settlement
@@ -161,11 +172,12 @@ class Lane:
     def _candidates(self) -> QuerySet[UserToken, Any]:
         """What is due behind the cursor and free: when, which, and the ciphertexts.
 
-        A probe is made with the newest token that has not failed yet: those at the head may be why it is needed.
+        In an outage the newest token that has not failed yet is a probe: those at the head may be what is wrong.
         """
         tokens = self._due.filter(free()).order_by("next_refresh_at", "pk")
-        if self._known.probing and (untried := tokens.filter(failures=0)).exists():
-            tokens = untried.reverse()
+        if self._known.probing:
+            untried = tokens.filter(failures=0).reverse()
+            tokens = untried if not self._known.revoked and untried.exists() else tokens
         elif self._cursor is not None:
             time, pk = self._cursor
             behind = Q(next_refresh_at__gt=time) | Q(next_refresh_at=time, pk__gt=pk)
@@ -184,8 +196,8 @@ class Lane:
         """The valve: whether so many tokens were refused lately that the network had better not be believed."""
         if self._accepts_all or self._known.revoked:
             return not self._accepts_all
-        refused = sum(self._refusals)
-        if refused < _MASS or 2 * refused < len(self._refusals):
+        refused = self._recent.count("1")
+        if refused < _MASS or 2 * refused < len(self._recent):
             return False
         self.halt()
         self._known = health.Health(probing=True, revoked=True, troubled=True)

@@ -128,6 +128,9 @@ class _Run:
                 self._fill()
         finally:
             self._workers.end()
+        for lane in self._lanes:
+            with _surviving(lane):
+                lane.finish()
 
     def _fill(self) -> None:
         """Claim as many tokens as there is room for; every application gets its share."""

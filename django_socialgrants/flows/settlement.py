@@ -73,7 +73,7 @@ def _verdict(token: UserToken, answer: Answer) -> tuple[Verdict, str]:
             uid = answer.token.uid if answer.token else ""
             same = uid in ("", token.uid)
             return (Verdict.REFRESHED, "") if same else (Verdict.NEEDS_LOGIN, "identity_changed")
-        case InvalidGrant(error="refresh_expired"):
+        case InvalidGrant(error=error) if error == REFRESH_EXPIRED:
             return Verdict.NEEDS_LOGIN, REFRESH_EXPIRED
         case InvalidGrant():
             doubtful = answer.doubtful or token.reason == OUTCOME_UNKNOWN

@@ -13,7 +13,8 @@ Result = TypeVar("Result")
 class Workers(Generic[Job, Result]):
     """`work(job)` is done by at most `workers` threads, which the keys of the jobs share.
 
-    Jobs of one key are begun in order. `results` has what `work` returned, in the order of completion.
+    Jobs of one key are begun in order. `results` has what `work` returned, in the order of completion; `work` must
+    not raise.
     """
 
     def __init__(self, workers: int, work: Callable[[Job], Result]) -> None:
@@ -63,6 +64,7 @@ class Workers(Generic[Job, Result]):
                 for key, jobs in self._waiting.items():
                     if jobs and self._busy[key] < self.share:
                         self._busy[key] += 1
+                        self._waiting[key] = self._waiting.pop(key)  # to the end: now it is another's turn
                         return key, jobs.popleft()
                 self._changed.wait()
             return None

@@ -19,8 +19,6 @@ RESERVED = frozenset(
 )
 """Names that only the signing code may use, in any case."""
 
-_SURROGATES = re.compile("[\ud800-\udfff]")
-
 
 def encode_params(params: Mapping[str, Any], *, booleans: tuple[str, str]) -> dict[str, str | Secret]:
     """`params` as they go over the wire; `booleans` are the network's words for False and True.
@@ -29,14 +27,8 @@ def encode_params(params: Mapping[str, Any], *, booleans: tuple[str, str]) -> di
     Raises ValueError for a reserved name and for a value that has no such form.
     """
     check_names(params)
-    encoded: dict[str, str | Secret] = {}
-    for name, value in params.items():
-        if isinstance(value, Secret):
-            _unicode(name, value.reveal())
-            encoded[name] = value
-        elif value is not None:
-            encoded[name] = _encode(name, value, booleans)
-    return encoded
+    given = {name: value for name, value in params.items() if value is not None}
+    return {name: _encode(name, value, booleans) for name, value in given.items()}
 
 
 def check_names(params: Mapping[str, Any]) -> None:
@@ -74,7 +66,10 @@ def signature(
     return md5_hex(prefix + "".join(f"{name}={reveal(params[name])}" for name in names) + reveal(secret))
 
 
-def _encode(name: str, value: Any, booleans: tuple[str, str]) -> str:
+def _encode(name: str, value: Any, booleans: tuple[str, str]) -> str | Secret:
+    if isinstance(value, Secret):
+        _unicode(name, value.reveal())
+        return value
     if isinstance(value, (list, tuple)):
         return ",".join(_encode_scalar(name, item, booleans) for item in value)
     if isinstance(value, dict):
@@ -100,6 +95,6 @@ def _encode_scalar(name: str, value: Any, booleans: tuple[str, str]) -> str:
 
 def _unicode(name: str, text: str) -> str:
     """`text` itself, if UTF-8 can say it; the error of `encode()` would carry the text along."""
-    if _SURROGATES.search(text):
+    if re.search("[\ud800-\udfff]", text):
         raise ValueError(f"the parameter {ascii(name)} is not valid Unicode")
     return text
