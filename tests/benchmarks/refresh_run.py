@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -79,9 +80,10 @@ def scale(args: argparse.Namespace) -> None:
         print(f"nothing due ({report.due}): {report.seconds * 1000:.1f} ms, {len(context)} queries")
         for query in context:
             print(f"    {query['time']} s  {query['sql'][:100]}")
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
         run(url)
-        print(f"nothing due, the whole command: {time.perf_counter() - began:.2f} s")
+        cpu = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - cpu
+        print(f"nothing due, the whole command: {time.perf_counter() - began:.2f} s, {cpu:.2f} s of CPU")
 
 
 def latency(args: argparse.Namespace) -> None:

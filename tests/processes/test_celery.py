@@ -9,9 +9,6 @@ import pytest
 
 from .conftest import PATIENCE, assert_kept, make_due, until
 
-celery = pytest.importorskip("celery")
-redis = pytest.importorskip("redis")
-
 pytestmark = pytest.mark.django_db(transaction=True)
 
 BROKER = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/15")
@@ -21,6 +18,7 @@ TOKENS, THREADS = 300, 8
 
 @pytest.fixture
 def broker():
+    redis = pytest.importorskip("redis")
     server = redis.Redis.from_url(BROKER)
     try:
         server.ping()
@@ -33,6 +31,7 @@ def broker():
 @pytest.fixture
 def site(broker):
     """The site's application as its web processes have it."""
+    celery = pytest.importorskip("celery")
     with celery.Celery("site", broker=BROKER, backend=BROKER, set_as_current=False) as app:
         yield app
 
@@ -46,7 +45,18 @@ def test_two_workers_finish_one_backlog_and_redis_sees_no_secret(ledger, mailru_
 
     ledger.hold()
     workers = [
-        launch("celery", "-A", "tests.processes.celery_app", "worker", *how, "-Q", queue, STORM_BROKER=BROKER)
+        launch(
+            "celery",
+            "-A",
+            "tests.processes.celery_app",
+            "worker",
+            *how,
+            "-Q",
+            queue,
+            "-l",
+            "debug",
+            STORM_BROKER=BROKER,
+        )
         for queue, how in zip(queues, (["-P", "solo"], ["-P", "prefork", "-c", "1"]), strict=True)
     ]
     until(lambda: ledger.waiting == 2 * THREADS, *workers)  # both are at work
