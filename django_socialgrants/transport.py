@@ -27,7 +27,9 @@ from .exceptions import DeadlineExceeded, MalformedResponse, ProviderError, Prov
 from .oauth.values import Request, Response, Secret, reveal
 from .pool import send_prepared
 
-_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "django-socialgrants"}
+USER_AGENT = "django-socialgrants"
+
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": USER_AGENT}
 
 T = TypeVar("T")
 

@@ -229,6 +229,36 @@ def test_a_visitor_logs_in_and_sees_what_a_signed_call_answers(served, network):
     assert [secret for secret in secrets if any(secret in page for page in visitor.read)] == []
 
 
+@pytest.mark.parametrize("network", TITLES)
+def test_a_visitor_sees_their_friends(served, network):
+    example, url = served
+    visitor, me = log_in(url, network)
+    page = visitor.visit(urljoin(url, re.search(r'href="(/friends/[^"]*)"', me.text)[1]))
+    assert re.findall(r"<li>(\w+ \w+)</li>", page.text)
+
+
+def test_whoever_has_not_granted_it_is_sent_to_do_so_and_comes_back(example):
+    with example.demo() as url:
+        visitor, _ = log_in(url, "ok")
+        page = visitor.visit(f"{url}/friends/mailru/")
+        assert urlsplit(page.url).path == "/social/mailru/code/"
+        dialog = visitor.press(page, re.search(r">([^<]*Mail.Ru)</button>", page.text)[1])
+        back = visitor.press(dialog, "Allow", person=PEOPLE["mailru"][0], decision="allow")
+        assert back.url == f"{url}/friends/mailru/"
+
+
+def test_an_outage_can_be_seen(example):
+    with example.demo() as url:
+        visitor, me = log_in(url, "ok")
+        command = re.search(r"<code>manage.py (rehearse [^<]*)</code>", me.text)[1]
+        done = example.manage(*command.split())
+        assert done.returncode == 0, done.stdout
+        assert "The signed call failed: " in visitor.visit(f"{url}/me/").text
+        friends = visitor.session.get(f"{url}/friends/ok/", timeout=PATIENCE)
+        assert friends.status_code == 503
+        assert "The network can't be asked right now: " in friends.text
+
+
 def test_the_demo_can_be_started_again_and_still_knows_its_visitors(example):
     names = []
     for _ in range(2):
@@ -322,6 +352,25 @@ def test_with_credentials_in_the_environment_buttons_lead_to_the_real_networks(r
     query = parse_qs(urlsplit(location).query)
     assert query["client_id"] == [SETTINGS[f"{network.upper()}_CLIENT_ID"]]
     assert query["redirect_uri"] == [f"{real}/social/{network}/code/callback/"]
+
+
+def test_celery_refreshes_tokens_where_there_is_a_broker(example):
+    pytest.importorskip("celery")
+    script = (
+        "from demo.celery import app; app.loader.import_default_modules(); "
+        "entry = app.conf.beat_schedule['refresh-tokens']; "
+        "print(app.conf.broker_url, entry['task'] in app.tasks, app.tasks[entry['task']](**entry['kwargs']))"
+    )
+    assert example.manage("migrate").returncode == 0
+    done = example.manage("shell", "--verbosity", "0", "--command", script, REDIS_URL="redis://127.0.0.1/7")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.startswith("redis://127.0.0.1/7 True {'due': 0, ")
+
+
+def test_nothing_of_celery_is_needed_without_a_broker(example):
+    script = "import demo.urls, sys; print('celery' in sys.modules, 'demo.celery' in sys.modules)"
+    done = example.manage("shell", "--verbosity", "0", "--command", script)
+    assert (done.returncode, done.stdout) == (0, "False False\n")
 
 
 def test_the_template_of_the_environment_file_is_understood_as_it_stands(example):

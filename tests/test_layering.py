@@ -46,7 +46,7 @@ IMPURE = """
     urls
     checks.problems
     checks.credentials checks.database checks.keys checks.providers checks.settings checks.site
-    tasks
+    tasks testing
     apps
     migrations
     management

@@ -1,11 +1,28 @@
 """What the README says is true."""
 
+import inspect
+import json
 import re
+import shlex
+import types
 from pathlib import Path
 
 import pytest
+from asgiref.sync import async_to_sync
+from django.core.management import get_commands, load_command_class
+from django.db import connections
+from django.dispatch import Signal
+from django.http import HttpResponse
+from django.test import RequestFactory, TestCase
+from django.urls import include, path
+from django.utils.module_loading import import_string
 
+from django_socialgrants import exceptions, signals
+from django_socialgrants.api import Circuit, SocialAPI
 from django_socialgrants.conf import Conf, conf
+from django_socialgrants.flows.report import MISCONFIGURED, RETRY, SETTLED, VALVE_CLOSED, Report, Tally
+from django_socialgrants.middleware import Social
+from django_socialgrants.testing import FakeNetwork, grant
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.rst").read_text()
@@ -43,11 +60,235 @@ def test_every_check_is_in_the_table_and_nothing_else():
     assert set(documented) == set(re.findall(r'id="(socialgrants\w*\.[EW]\d{3})"', sources))
 
 
+def section(title):
+    return re.search(rf"^{title}\n-+\n(.*?)(?=\n\n\n[A-Z]|\Z)", README, re.S | re.M)[1]
+
+
+def blocks(title, language="python"):
+    """The code in a section, block by block."""
+    found = re.findall(rf"^\.\. code-block:: {language}\n\n((?: {{4}}.*\n|\n)+)", section(title), re.M)
+    return [re.sub(r"^ {4}", "", code, flags=re.M) for code in found]
+
+
+def run(code, **names):
+    exec(code, names)
+    return names
+
+
+def test_every_error_is_in_the_table_and_nothing_else():
+    known = {name for name, kind in vars(exceptions).items() if inspect.isclass(kind)}
+    documented = [name.strip("`") for name, _ in rows("Error")]
+    assert len(documented) == len(set(documented))
+    assert set(documented) == {name for name in known if issubclass(getattr(exceptions, name), Exception)} - {
+        "SocialGrantsError"
+    }
+
+
+def test_every_signal_is_in_the_table_and_nothing_else():
+    known = [name for name, value in vars(signals).items() if isinstance(value, Signal)]
+    assert [name.strip("`") for name, _ in rows("Signal")] == known
+
+
+TEMPLATES = {
+    "friends.html": "<ul>{% for person in people %}<li>{{ person.name }}{% endfor %}</ul>",
+    "greet.html": "<form method='post'>",
+    "count.html": "{{ number }}",
+    "later.html": "later",
+}
+
+
+@pytest.fixture
+def site(settings, monkeypatch):
+    """The site of "Calling a network": its views as they stand there, with URLs, templates and the middleware."""
+    configured = next(code for code in blocks("Calling a network") if code.startswith("MIDDLEWARE"))
+    settings.MIDDLEWARE = run(configured, MIDDLEWARE=[*settings.MIDDLEWARE])["MIDDLEWARE"]
+    loaders = [
+        ("django.template.loaders.locmem.Loader", TEMPLATES),
+        "django.template.loaders.app_directories.Loader",
+    ]
+    (engine,) = settings.TEMPLATES
+    options = {**engine["OPTIONS"], "loaders": loaders}
+    settings.TEMPLATES = [{**engine, "APP_DIRS": False, "OPTIONS": options}]
+    views = {"__name__": "views"}
+    for code in blocks("Calling a network"):
+        if "def " in code:
+            exec(code, views)
+    urls = types.ModuleType("readme_urls")
+    urls.urlpatterns = [
+        path("", lambda request: HttpResponse("home")),
+        path("friends/", views["friends"]),
+        path("greet/", views["greet"]),
+        path("count/", views["count_friends"]),
+        path("json/", views["friends_as_json"]),
+        path("social/", include("django_socialgrants.urls")),
+    ]
+    settings.ROOT_URLCONF = urls
+    return views
+
+
+@pytest.fixture
+def anna(client, django_user_model):
+    anna = django_user_model.objects.create_user("anna")
+    client.force_login(anna)
+    return anna
+
+
+def test_its_first_call_is_one_that_works(db, anna):
+    grant(anna, "ok")
+    request = RequestFactory().get("/")
+    request.user = anna
+    with FakeNetwork() as network:
+        network.answers("friends.get", ["1", "2"])
+        network.answers("users.getInfo", lambda params: params)
+        names = run(blocks("Calling a network")[0], request=request)
+    assert names["people"] == {"uids": "1,2", "fields": "uid,name"}
+
+
+def test_its_friends_are_shown_to_those_who_granted_it(db, client, site, anna):
+    grant(anna, "ok")
+    answer = client.get("/friends/")
+    assert (answer.status_code, answer["Location"]) == (302, "/social/ok/code/?next=%2Ffriends%2F")
+    grant(anna, "ok", scope="VALUABLE_ACCESS")
+    with FakeNetwork() as network:
+        network.answers("friends.get", [])
+        assert client.get("/friends/").content == b"<ul></ul>"
+
+
+def test_its_post_is_in_cyrillic(db, client, site, anna):
+    grant(anna, "mailru", scope="stream")
+    with FakeNetwork() as network:
+        network.answers("stream.post", {"status": "ok"})
+        assert client.get("/greet/").status_code == 200
+        assert client.post("/greet/")["Location"] == "/"
+    assert network.calls == [("mailru", "stream.post", {"user_text": "Привет, мир! Ёж & 1+1=2"})]
+
+
+def test_its_failures_are_handled(db, client, site, anna):
+    grant(anna, "ok", expires_in=0)
+    with FakeNetwork() as network:
+        network.is_down(retry_after=90)
+        answer = client.get("/count/")
+        assert (answer.status_code, answer["Retry-After"], answer.content) == (503, "90", b"later")
+    grant(anna, "ok")
+    with FakeNetwork() as network:
+        network.refuses("friends.get", exceptions.RateLimited)
+        network.refuses("friends.get", exceptions.SessionExpired)
+        network.refuses_token()
+        answer = client.get("/count/")
+        assert (answer.status_code, answer["Retry-After"]) == (503, "60")
+        answer = client.get("/count/")
+        assert (answer.status_code, answer["Location"]) == (302, "/social/ok/code/?next=%2Fcount%2F")
+    grant(anna, "ok")
+    with FakeNetwork() as network:
+        network.answers("friends.get", ["1", "2"])
+        assert client.get("/count/").content == b"2"
+
+
+def test_its_async_view_is_served_by_a_synchronous_server_too(db, client, site, anna):
+    grant(anna, "ok")
+    with FakeNetwork() as network:
+        network.answers("friends.get", ["1"])
+        assert client.get("/json/").json() == {"uids": ["1"]}
+
+
+def test_its_async_view_runs_in_a_loop(db, client, site, anna):
+    grant(anna, "ok")
+    request = RequestFactory().get("/json/")
+    request.user = anna
+    request.social = Social(request)
+    with FakeNetwork() as network:
+        network.answers("friends.get", ["1"])
+        assert async_to_sync(site["friends_as_json"])(request).content == b'{"uids": ["1"]}'
+
+
+def test_its_circuit_is_one(db, anna):
+    (code,) = [code for code in blocks("Calling a network") if "Circuit" in code]
+    grant(anna, "mailru")
+    request = RequestFactory().get("/")
+    request.user = anna
+    with FakeNetwork() as network:
+        network.answers("friends.get", [])
+        assert run(code, request=request)["api"].friends.get() == []
+        for circuit in re.findall(r'\(``"(.*?)"', section("Calling a network")):
+            assert SocialAPI(anna, "mailru", circuit=Circuit(circuit)).friends.get() == []
+
+
+def test_its_option_switches_on_the_log_of_sqlite(db, tmp_path):
+    (code,) = [code for code in blocks("Calling a network") if "journal_mode" in code]
+    database = {**connections.settings["default"], "ENGINE": "django.db.backends.sqlite3"}
+    database |= {"NAME": str(tmp_path / "site.sqlite3"), "OPTIONS": {}}
+    run(code, DATABASES={"default": database})
+    backend = import_string(f"{database['ENGINE']}.base.DatabaseWrapper")
+    connection = backend(database, "readme")
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA journal_mode")
+        assert cursor.fetchone() == ("wal",)
+    connection.close()
+
+
+# --- Refreshing tokens -----------------------------------------------------------------------------------
+
+
+def test_every_command_line_is_one_that_is_understood():
+    lines = re.findall(r"(?:manage\.py|^|``)\s*(refresh_tokens [-\w ]+?)(?: 2>|``|$)", README, re.M)
+    assert len(lines) >= 2
+    for line in lines:
+        name, *arguments = shlex.split(line)
+        command = load_command_class(get_commands()[name], name)
+        command.create_parser("manage.py", name).parse_args(arguments)
+
+
+def test_its_schedule_names_a_task_and_arguments_that_it_takes():
+    tasks = pytest.importorskip("django_socialgrants.tasks")
+    code = next(code for code in blocks("Refreshing tokens") if "CELERY_BEAT_SCHEDULE" in code)
+    (entry,) = run(code)["CELERY_BEAT_SCHEDULE"].values()
+    assert entry["task"] == tasks.refresh_tokens.name
+    inspect.signature(tasks.refresh_tokens.run).bind(**entry["kwargs"])
+
+
+def test_its_document_has_the_fields_of_a_real_one():
+    (sample,) = blocks("Refreshing tokens", "json")
+    real = Report(applications={"ok": Tally()}).to_json()
+    sample = json.loads(sample)
+    assert (list(sample), list(sample["applications"]["ok"])) == (
+        list(real),
+        list(real["applications"]["ok"]),
+    )
+
+
+def test_every_exit_code_of_a_run_is_in_its_table():
+    table = re.search(r"\nExit code .*\n=.*\n((?:.+\n)+?)=", section("Refreshing tokens"))[1]
+    codes = [line.split("  ")[0] for line in table.splitlines()]
+    assert codes == [*map(str, (SETTLED, RETRY, MISCONFIGURED, VALVE_CLOSED)), "128 + n"]
+
+
+# --- Testing your site -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_its_tests_pass(db, client, site, django_user_model, number):
+    names = run(blocks("Testing your site")[0])
+    tests = [value for name, value in names.items() if name.startswith("test_")]
+    assert len(tests) == 2
+    tests[number](client, django_user_model)
+
+
+def test_its_fixture_and_test_case_work(db, anna):
+    names = run(blocks("Testing your site")[1], pytest=pytest, TestCase=TestCase, FakeNetwork=FakeNetwork)
+    grant(anna, "ok")
+    case = names["FriendsTest"]()
+    case.setUp()
+    case.network.answers("friends.get", [])
+    assert SocialAPI(anna, "ok").friends.get() == []
+    case.doCleanups()
+
+
+# --- Another network -------------------------------------------------------------------------------------
+
+
 def test_its_network_is_one_that_works():
     """The class in "Another network" runs as it stands there."""
-    code = re.search(r"^Another network\n-+\n.*?code-block:: python\n\n(.*?)\n\S", README, re.S | re.M)[1]
-    names = {}
-    exec(re.sub(r"^    ", "", code, flags=re.M), names)
-    example = names["Example"]()
+    (code,) = blocks("Another network")
+    example = run(code)["Example"]()
     assert example.identity_call() == ("me", {})
     assert example.parse_identity({"uid": "7", "first_name": "Anna"}).name == "Anna"

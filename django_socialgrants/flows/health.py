@@ -69,11 +69,15 @@ def health(credentials: ProviderCredentials) -> Health:
     )
 
 
-def succeeded(credentials: ProviderCredentials) -> None:
-    """The network gave a token: whatever was wrong is over. But a pause that it asked for meanwhile stands."""
+def succeeded(credentials: ProviderCredentials, known: Health) -> None:
+    """The network gave a token: whatever was `known` to be wrong before it was asked is over.
+
+    A pause that it has asked for meanwhile stands, and so does a valve that somebody has closed meanwhile.
+    """
     rows = _rows(credentials)
-    rows.filter(reason=MASS_REVOCATION).update(recent="")
-    rows.exclude(_asked_for_pause()).update(paused_until=None, reason="")
+    if known.revoked:
+        rows.filter(reason=MASS_REVOCATION).update(reason="", recent="")
+    rows.exclude(Q(reason=MASS_REVOCATION) | _asked_for_pause()).update(paused_until=None, reason="")
     rows.update(failures=0)
 
 

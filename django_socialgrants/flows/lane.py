@@ -71,7 +71,7 @@ class Lane:
             return
         self._known = health.health(self.application)
         if self._known.revoked and self._accepts_all:
-            health.succeeded(self.application)
+            health.succeeded(self.application, self._known)
             self._known = health.Health(recent=self._known.recent)
         self._recent.extend(self._known.recent)
         if self._known.pause and not self._known.refused:
@@ -147,10 +147,11 @@ class Lane:
         """Write down and count what came of the refreshes of claimed tokens."""
         self.in_flight -= len(answers)
         settlements = [self._judge(token, answer) for token, answer in answers]
-        if store(settlements, self._known):
+        was_halted = self.is_halted  # then a success that was on its way says nothing new
+        if store(settlements, replace(self._known, troubled=self._known.troubled and not was_halted)):
             self.halt()
         verdicts = {settlement.verdict for settlement in settlements}
-        if Verdict.REFRESHED in verdicts:
+        if Verdict.REFRESHED in verdicts and not was_halted:
             if self._known.revoked:
                 self._recent.clear()
             self._known = health.Health(recent=self._known.recent)  # whatever was wrong is forgotten

@@ -107,7 +107,7 @@ def store(settlements: Sequence[Settlement], known: Health) -> bool:
     if new:
         _write(new)
         if known.troubled:
-            persistently(lambda: health.succeeded(new[0].token.credentials))
+            persistently(lambda: health.succeeded(new[0].token.credentials, known))
     is_paused = [_learn(settlement) for settlement in others]
     if others:
         _write(others)

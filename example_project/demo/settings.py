@@ -30,6 +30,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_socialgrants.middleware.SocialGrantsMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 AUTHENTICATION_BACKENDS = ["django_socialgrants.backends.SocialGrantsBackend"]
@@ -57,6 +58,17 @@ STATIC_ROOT = BASE_DIR / "static"
 
 SOCIALGRANTS_BASE_URL = env("BASE_URL", default=None)
 SOCIALGRANTS_ENCRYPTION_KEYS = env.list("ENCRYPTION_KEYS", default=[])
+
+if REDIS_URL := env("REDIS_URL", default=""):
+    CELERY_BROKER_URL = REDIS_URL
+    CELERY_BEAT_SCHEDULE = {
+        "refresh-tokens": {
+            "task": "django_socialgrants.refresh_tokens",
+            "schedule": 60,
+            "kwargs": {"max_time": 50},
+            "options": {"expires": 60},
+        },
+    }
 
 if SANDBOX:
     INSTALLED_APPS += ["django_socialgrants.sandbox"]

@@ -7,6 +7,8 @@ from . import views
 urlpatterns = [
     path("", views.home, name="home"),
     path("me/", views.me, name="me"),
+    path("friends/ok/", views.ok_friends, name="ok_friends"),
+    path("friends/mailru/", views.mailru_friends, name="mailru_friends"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("social/", include("django_socialgrants.urls")),
 ]

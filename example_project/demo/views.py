@@ -1,14 +1,17 @@
-"""Two pages: one with the buttons, one that shows who came in and what a signed call answered."""
+"""Pages with the buttons, with what a signed call answers, and with one's friends."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from django_socialgrants.exceptions import SocialGrantsError
-from django_socialgrants.flows.call import call
+from django_socialgrants.api import SocialAPI
+from django_socialgrants.decorators import grant_required, redirect_to_grant
+from django_socialgrants.exceptions import NeedsLogin, SocialGrantsError
 from django_socialgrants.models import UserToken
 
 
@@ -19,17 +22,43 @@ def home(request: HttpRequest) -> HttpResponse:
 @login_required
 def me(request: HttpRequest) -> HttpResponse:
     tokens = UserToken.objects.filter(user=request.user).select_related("credentials").order_by("pk")
-    return render(request, "demo/me.html", {"accounts": [_account(token) for token in tokens]})
+    accounts = [_account(request, token) for token in tokens]
+    return render(request, "demo/me.html", {"accounts": accounts, "sandbox": settings.SANDBOX})
 
 
-def _account(token: UserToken) -> dict[str, Any]:
+def _account(request: HttpRequest, token: UserToken) -> dict[str, Any]:
     """An account with what its network answers when it is asked, with a signature, who the user is."""
-    account: dict[str, Any] = {"token": token}
+    name = token.credentials.name
+    account: dict[str, Any] = {"token": token, "friends": f"{name}_friends"}
     try:
         method, params = token.credentials.get_provider().identity_call()
         account["method"] = method
-        answer = call(token.credentials, token.to_value(), method, params)
+        answer = SocialAPI(request.user, name, uid=token.uid).call(method, **params)
         account["answer"] = json.dumps(answer, ensure_ascii=False, indent=2)
     except SocialGrantsError as error:
         account["error"] = str(error)
+    token.refresh_from_db()  # the call may have refreshed it
     return account
+
+
+@grant_required("ok", scope="VALUABLE_ACCESS")
+def ok_friends(request: HttpRequest) -> HttpResponse:
+    def ask(api: SocialAPI) -> Any:
+        uids = api.friends.get()
+        return api.users.getInfo(uids=uids[:100], fields="uid,first_name,last_name") if uids else []
+
+    return _friends(request, "ok", ask)
+
+
+@grant_required("mailru")
+def mailru_friends(request: HttpRequest) -> HttpResponse:
+    return _friends(request, "mailru", lambda api: api.friends.get(ext=True))
+
+
+def _friends(request: HttpRequest, name: str, ask: Callable[[SocialAPI], Any]) -> HttpResponse:
+    try:
+        return render(request, "demo/friends.html", {"people": ask(request.social[name])})
+    except NeedsLogin:
+        return redirect_to_grant(request, name)
+    except SocialGrantsError as error:
+        return render(request, "demo/friends.html", {"error": error}, status=503)

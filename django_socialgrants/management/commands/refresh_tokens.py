@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, SystemCheckError
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.utils.translation import gettext as _
@@ -42,6 +42,13 @@ class Command(BaseCommand):
             action="store_true",
             help="Believe a network that refuses tokens in masses, and mark them all.",
         )
+
+    def check(self, *args: Any, **options: Any) -> None:
+        """The system checks, with the exit code of this command."""
+        try:
+            super().check(*args, **options)
+        except SystemCheckError as error:
+            raise CommandError(str(error), returncode=MISCONFIGURED) from None
 
     def handle(self, *args: Any, **options: Any) -> None:
         bounds = Bounds(options["workers"], options["limit"], options["max_time"])
