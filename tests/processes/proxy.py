@@ -7,7 +7,11 @@ from contextlib import contextmanager, suppress
 
 
 class Proxy:
-    """Passes bytes between `port` on loopback and a server, until `cut()`; `turned_away` counts what came then."""
+    """Passes bytes between `port` on loopback and a server, until `cut()`; `turned_away` counts what came then.
+
+    A connection whose client says `fatal` is cut when the server has answered that, and before the client hears
+    of it; then `fatal` is forgotten.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._server = host, port
@@ -15,6 +19,7 @@ class Proxy:
         self._open: list[socket.socket] = []
         self._is_cut = False
         self.turned_away = 0
+        self.fatal = b""
         self.port = self._listener.getsockname()[1]
 
     def cut(self) -> None:
@@ -40,23 +45,28 @@ class Proxy:
                 continue
             server = socket.create_connection(self._server)
             self._open += [client, server]
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=_pass_on, args=(source, sink), daemon=True).start()
+            doomed = threading.Event()
+            for ends in ((client, server), (server, client)):
+                threading.Thread(target=self._pass_on, args=(*ends, doomed), daemon=True).start()
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
 
-
-def _pass_on(source: socket.socket, sink: socket.socket) -> None:
-    with suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-    for end in (source, sink):
+    def _pass_on(self, source: socket.socket, sink: socket.socket, doomed: threading.Event) -> None:
         with suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
-        end.close()
+            while data := source.recv(65536):
+                if doomed.is_set():
+                    break
+                if self.fatal and self.fatal in data:
+                    self.fatal = b""
+                    doomed.set()
+                sink.sendall(data)
+        for end in (source, sink):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
 
 
 @contextmanager

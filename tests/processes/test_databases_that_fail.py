@@ -6,6 +6,8 @@ from contextlib import closing, contextmanager
 import pytest
 from django.db import connection
 
+from django_socialgrants.models import UserToken
+
 from .conftest import assert_kept, make_due, until
 from .proxy import proxy_to
 
@@ -43,6 +45,12 @@ def kill_other_connections():
         for other in others:
             cursor.execute(kill, other)
     return len(others)
+
+
+def address():
+    """Where the database listens."""
+    database = connection.settings_dict
+    return database["HOST"] or "127.0.0.1", int(database["PORT"] or VENDORS_PORTS[connection.vendor])
 
 
 @contextmanager
@@ -85,9 +93,7 @@ def test_a_database_that_is_unreachable_for_a_while_loses_nothing(ledger, mailru
             until(lambda: worker.complained("trying again", times=5), worker)
         assert settles_all(ledger, worker)
         return
-    database = connection.settings_dict
-    port = int(database["PORT"] or VENDORS_PORTS[connection.vendor])
-    with proxy_to(database["HOST"] or "127.0.0.1", port) as proxy:
+    with proxy_to(*address()) as proxy:
         worker = refresh_tokens("--workers", THREADS, STORM_DATABASE_PORT=proxy.port)
         until(lambda: ledger.waiting == THREADS, worker)
         proxy.cut()
@@ -95,3 +101,19 @@ def test_a_database_that_is_unreachable_for_a_while_loses_nothing(ledger, mailru
         until(lambda: proxy.turned_away >= 4, worker)
         proxy.restore()
         assert settles_all(ledger, worker)
+
+
+def test_a_commit_whose_confirmation_gets_lost_is_seen_to_have_happened(ledger, mailru_app, refresh_tokens):
+    if connection.vendor == "sqlite":
+        return  # there a commit is a function that returns, not a message
+    make_due(mailru_app, TOKENS)
+    ledger.hold()
+    with proxy_to(*address()) as proxy:
+        worker = refresh_tokens("--workers", THREADS, STORM_DATABASE_PORT=proxy.port)
+        until(lambda: ledger.waiting == THREADS, worker)
+        proxy.fatal = b"COMMIT"
+        ledger.release()
+        assert settles_all(ledger, worker)
+        assert not proxy.fatal
+    assert worker.complained("trying again")
+    assert set(UserToken.objects.values_list("generation", flat=True)) == {1}

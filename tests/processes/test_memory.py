@@ -9,7 +9,7 @@ from .quick_network import quick_network
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-FEW, MANY = 500, int(os.environ.get("STORM_MANY", "8000"))
+FEW, MANY = 500, int(os.environ.get("STORM_MANY", "5000"))
 LIMIT = 4096 if MANY <= 10_000 else 30 * 1024
 """KiB; with a kilobyte kept of each token a run fails in any case."""
 
