@@ -8,6 +8,7 @@ await api.friends.get.acall(fields="uid,name")
 """
 
 import time
+from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -80,6 +81,7 @@ class SocialAPI:
         * APIError: the network refuses the call, among them PermissionDenied, RateLimited, InvalidSignature,
           SessionExpired (also right after a refresh)
         * ProviderUnavailable, MalformedResponse: no usable answer
+        * OAuthError, for an expired token: the refresh was refused, as by InvalidClient
         * UnknownCredentials, DecryptionError, UnsafeTransaction
 
         and ValueError, before anything is sent, for a parameter that is reserved or has no form on the wire.
@@ -91,7 +93,7 @@ class SocialAPI:
 
     async def acall(self, method: str, /, **params: Any) -> Any:
         """`call()` for async code."""
-        return await sync_to_async(self.call)(method, **params)
+        return await sync_to_async(partial(self.call, method, **params))()
 
     def is_granted(self, scope: str = "") -> bool:
         """Whether the user has granted everything in `scope` (separated by spaces), and need not do it again."""

@@ -4,7 +4,6 @@ All are sent after the change is committed, with `sender=UserToken` and `token`,
 `disconnected`: as it was); never with a secret in clear. A receiver that fails is logged and disturbs nobody.
 """
 
-import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,6 @@ from django.dispatch import Signal
 
 if TYPE_CHECKING:
     from .models import UserToken
-
-logger = logging.getLogger("django_socialgrants")
 
 granted = Signal()
 """A user logged in or connected an account, and the network gave a token for it."""
@@ -27,11 +24,8 @@ disconnected = Signal()
 
 
 def send(signal: Signal, token: "UserToken") -> None:
-    """Tell every receiver now."""
-    for receiver, answer in signal.send_robust(sender=type(token), token=token):
-        if isinstance(answer, Exception):
-            name = getattr(receiver, "__qualname__", type(receiver).__qualname__)
-            logger.error("the receiver %s of a signal raised %s", name, type(answer).__name__)
+    """Tell every receiver now; Django logs those that fail."""
+    signal.send_robust(sender=type(token), token=token)
 
 
 def send_on_commit(signal: Signal, token: "UserToken") -> None:

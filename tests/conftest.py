@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from django.conf import settings
 from django.test import Client
 
 from django_socialgrants.models import ProviderCredentials
@@ -12,6 +13,17 @@ from tests.network import Network, answer, serving
 
 OK_UID = "561234567890"
 MAILRU_UID = "12900285598278158001"
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out, and do not skip, what is about another database than the one that is tested."""
+    engine = settings.DATABASES["default"]["ENGINE"].rpartition(".")[2].removesuffix("3")
+    left_out = [
+        item for item in items if any(engine not in mark.args for mark in item.iter_markers("only_on"))
+    ]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -163,9 +163,9 @@ def test_what_kills_a_token_survives_too(api, user, ok_app, network, wal, undone
     assert (stored(token).state, stored(token).reason) == ("needs_login", "invalid_grant")
 
 
+@pytest.mark.only_on("postgresql", "mysql")
 def test_what_the_caller_wrote_is_undone_as_ever(api, user, ok_app, network, wal):
-    if sqlite():
-        pytest.skip("there a transaction that has written is refused: see below")
+    """On SQLite a transaction that has written is refused: see below."""
     expired(user, ok_app)
 
     def call():
@@ -234,13 +234,12 @@ def test_a_view_with_atomic_requests_may_fail_after_the_refresh(
 # --- where it can not be done ------------------------------------------------------------------------------
 
 
+@pytest.mark.only_on("sqlite")
 @pytest.mark.parametrize("undone", TRANSACTIONS)
 @pytest.mark.parametrize("condition", [expired, stale])
 def test_sqlite_without_write_ahead_log_refuses_before_any_call(
     api, user, ok_app, network, undone, condition
 ):
-    if not sqlite():
-        pytest.skip("a matter of SQLite")
     token = condition(user, ok_app)
     before = row(token)
 
@@ -355,9 +354,8 @@ def look_during_http(network, look):
     return seen
 
 
+@pytest.mark.only_on("postgresql", "mysql")
 def test_no_transaction_is_open_while_a_network_is_talked_to(api, user, ok_app, network):
-    if sqlite():
-        pytest.skip("it can not be asked")
     expired(user, ok_app)
     seen = look_during_http(network, busy_transactions)
     api.friends.get()

@@ -3,7 +3,8 @@
 A refreshed token must not be undone by a view that fails after the refresh: the network has forgotten the old
 one. So where the caller is in a transaction (`ATOMIC_REQUESTS`, `atomic()`), a second connection is opened for
 the few statements around a refresh, and closed before the network is talked to. That costs two connections per
-refresh inside a transaction, and nothing anywhere else.
+refresh inside a transaction, and nothing anywhere else. (SQLite has one writer at a time, and a transaction that
+has read before can't write after another has: there, refresh before the transaction begins.)
 
 Inside Django's `TestCase`, whose transaction hides its rows from every other connection and is always rolled
 back, the caller's connection is used.

@@ -22,7 +22,7 @@ from django_socialgrants.oauth.values import Credentials
 
 from . import health
 from .autocommit import autocommit
-from .lease import claim, free, new_owner, stored
+from .lease import claim, free, new_owner, release, stored
 from .renewal import Renewal, carry_out, prepare, unsealed
 from .settlement import Settlement, Verdict, judge, store
 
@@ -99,13 +99,13 @@ def _claim_or_wait(token: UserToken, ends: float, *, seen: bool) -> tuple[UserTo
             if current.failures > token.failures and current.is_backing_off():
                 raise ProviderUnavailable("somebody else has just tried in vain to refresh this token")
             if current.is_free:  # type: ignore[attr-defined]  # the annotation
-                known = _fit(token.credentials)
+                _fit(token.credentials)
                 owner = new_owner()
                 unchanged = rows.filter(generation=token.generation, failures=current.failures)
                 if claim(unchanged, owner):  # of all who wait for a refresh that fails one may try again
                     claimed = rows.with_time().filter(lease_owner=owner).first()
                     if claimed is not None:
-                        return claimed, known
+                        return claimed, _fit_still(claimed)
             if time.monotonic() + pause > ends:
                 raise ProviderUnavailable("somebody else has been refreshing this token for too long")
             time.sleep(pause)
@@ -123,6 +123,15 @@ def _telling_locks(separate: bool) -> Iterator[None]:
         raise UnsafeTransaction(
             "a token can't be refreshed: the transaction around the call has locked its row, or the database"
         ) from error
+
+
+def _fit_still(claimed: UserToken) -> health.Health:
+    """`_fit` once more: whoever had the lease before may have been asked to pause."""
+    try:
+        return _fit(claimed.credentials)
+    except ProviderUnavailable:
+        release(claimed)
+        raise
 
 
 def _fit(credentials: ProviderCredentials) -> health.Health:

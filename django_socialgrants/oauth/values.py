@@ -26,6 +26,7 @@ class Secret:
     def __init__(self, value: "str | Secret" = "") -> None:
         if not isinstance(value, (str, Secret)):
             raise TypeError(f"a secret is a str, not {type(value).__name__}")
+        self._value = ""  # what a debugger shows should the next line raise
         self._value = reveal(value)
 
     def reveal(self) -> str:
