@@ -117,3 +117,14 @@ def test_a_commit_whose_confirmation_gets_lost_is_seen_to_have_happened(ledger, 
         assert not proxy.fatal
     assert worker.complained("trying again")
     assert set(UserToken.objects.values_list("generation", flat=True)) == {1}
+
+
+def test_a_claim_whose_confirmation_gets_lost_is_no_lost_claim(ledger, mailru_app, refresh_tokens):
+    if connection.vendor == "sqlite":
+        return
+    make_due(mailru_app, TOKENS)
+    with proxy_to(*address()) as proxy:
+        proxy.fatal = b"outcome_unknown"  # as every claim says of leases that have ended
+        worker = refresh_tokens("--workers", THREADS, STORM_DATABASE_PORT=proxy.port)
+        assert settles_all(ledger, worker)
+        assert not proxy.fatal
