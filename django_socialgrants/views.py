@@ -11,18 +11,17 @@ from django.shortcuts import resolve_url
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from . import signals
 from .callback import authorization_code, fragment, refuse_token, session_was_withheld, take_body, take_query
 from .conf import conf
 from .exceptions import UnsupportedGrant
 from .flows import login, state
+from .flows.disconnect import disconnect_all, locked_out_without
 from .flows.refusal import Refusal
 from .models import ProviderCredentials, UserToken
 from .oauth.grants import AuthorizationCodeGrant, ImplicitGrant
 from .oauth.pkce import code_challenge
 from .pages import origin, page, render_page
-from .registry import providers
-from .transport import is_secure
+from .redirect_uris import redirect_uri
 
 _MAX_NEXT = 2 * 1024
 _RESPONSE_TYPES = {"code": "code", "implicit": "token"}
@@ -101,11 +100,9 @@ def disconnect(request: HttpRequest, pk: int) -> HttpResponseBase:
         token = own.filter(pk=pk).first()
         if token is None:
             raise Refusal("not_found")
-        others = own.exclude(pk=pk).filter(credentials__provider__in=providers())
-        if not request.user.has_usable_password() and not others.exists():
+        if locked_out_without(own.filter(pk=pk)):
             raise Refusal("last_login")
-        own.filter(pk=pk).delete()
-        signals.send_on_commit(signals.disconnected, token)
+        disconnect_all([token])
     return HttpResponseRedirect(reverse("socialgrants:connections"))
 
 
@@ -126,17 +123,17 @@ def _start(request: HttpRequest, credentials: ProviderCredentials, flow: str) ->
         return render_page(
             request, "start.html", context, form_origins=[origin(provider.authorization_endpoint)]
         )
-    redirect_uri = _redirect_uri(request, f"{flow}_callback", credentials.name)
+    uri = redirect_uri(request, credentials.name, flow=flow)
     scope = state.wanted_scope(request, credentials)
     issued = state.issue(
-        request, credentials, flow=flow, redirect_uri=redirect_uri, next_url=_next_url(request), scope=scope
+        request, credentials, flow=flow, redirect_uri=uri, next_url=_next_url(request), scope=scope
     )
     pkce = provider.pkce and flow == "code"
     return HttpResponseRedirect(
         provider.authorization_url(
             credentials.to_value(),
             response_type=_RESPONSE_TYPES[flow],
-            redirect_uri=redirect_uri,
+            redirect_uri=uri,
             state=issued.reveal(),
             scope=scope,
             code_challenge=code_challenge(state.code_verifier(issued).reveal()) if pkce else "",
@@ -151,16 +148,6 @@ def _fragment_page(request: HttpRequest, name: str, flow: str) -> HttpResponseBa
     forward_url = reverse(f"socialgrants:{flow}", args=[name])
     context = {"flow": flow, "forward_url": forward_url, "has_token": has_token}
     return render_page(request, "fragment.html", context)
-
-
-def _redirect_uri(request: HttpRequest, view: str, name: str) -> str:
-    """Where the network sends the browser back to. Raises Refusal for an origin that can't be trusted."""
-    path = reverse(f"socialgrants:{view}", args=[name])
-    if conf.BASE_URL is None:
-        return request.build_absolute_uri(path)
-    if not is_secure(conf.BASE_URL):
-        raise Refusal("misconfigured", detail="SOCIALGRANTS_BASE_URL is not an https:// origin")
-    return f"{origin(conf.BASE_URL)}{path}"
 
 
 def _next_url(request: HttpRequest) -> str:

@@ -4,6 +4,7 @@ import re
 from functools import partial
 from urllib.parse import urlsplit
 
+import django
 import pytest
 from django.conf import settings as site_settings
 from django.contrib.auth.models import User
@@ -186,6 +187,11 @@ SITES = {
         "SECURE_CONTENT_TYPE_NOSNIFF": False,
     },
 }
+if django.VERSION >= (6, 0):
+    SITES["policy"] = {
+        "MIDDLEWARE": ["django.middleware.csp.ContentSecurityPolicyMiddleware", *site_settings.MIDDLEWARE],
+        "SECURE_CSP": {"default-src": ["'none'"]},
+    }
 
 
 @pytest.mark.parametrize("site", SITES.values(), ids=SITES)

@@ -28,6 +28,7 @@ from django_socialgrants.exceptions import (
     SocialGrantsError,
     UnknownCredentials,
     UnknownProvider,
+    UnsafeTransaction,
     UnsupportedGrant,
     clean_text,
 )
@@ -38,6 +39,7 @@ ERRORS = [
     SocialGrantsError("anything"),
     UnknownProvider("unknown provider 'okru'; known: ok, mailru"),
     UnknownCredentials("no application is named 'ok'"),
+    UnsafeTransaction("a token can't be refreshed here"),
     UnsupportedGrant("OK does not support the implicit grant"),
     IdentityTaken("connected to another user"),
     DecryptionError("a stored secret can't be read", fingerprint="0a1b2c3d", key_known=True),

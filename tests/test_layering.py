@@ -33,7 +33,7 @@ IMPURE = """
     transport
     signals
     flows.refusal flows.users flows.report flows.workers
-    flows.autocommit flows.health flows.lease
+    flows.autocommit flows.health flows.lease flows.disconnect
     flows.state flows.renewal
     flows.settlement
     flows.refresh flows.lane
@@ -42,10 +42,16 @@ IMPURE = """
     flows.password
     api
     backends middleware decorators pages callback
+    redirect_uris
     templatetags views
     urls
     checks.problems
     checks.credentials checks.database checks.keys checks.providers checks.settings checks.site
+    administration.words
+    administration.facts administration.filters administration.refreshing
+    administration.forms
+    administration.credentials administration.tokens
+    admin
     tasks testing
     apps
     migrations

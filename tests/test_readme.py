@@ -22,6 +22,9 @@ from django_socialgrants.api import Circuit, SocialAPI
 from django_socialgrants.conf import Conf, conf
 from django_socialgrants.flows.report import MISCONFIGURED, RETRY, SETTLED, VALVE_CLOSED, Report, Tally
 from django_socialgrants.middleware import Social
+from django_socialgrants.pages import origin
+from django_socialgrants.providers.mailru import MailRu
+from django_socialgrants.providers.ok import OK
 from django_socialgrants.testing import FakeNetwork, grant
 
 ROOT = Path(__file__).parent.parent
@@ -61,7 +64,7 @@ def test_every_check_is_in_the_table_and_nothing_else():
 
 
 def section(title):
-    return re.search(rf"^{title}\n-+\n(.*?)(?=\n\n\n[A-Z]|\Z)", README, re.S | re.M)[1]
+    return re.search(rf"^{title}\n-+\n(.*?\n)(?=\n\n[A-Z]|\Z)", README, re.S | re.M)[1]
 
 
 def blocks(title, language="python"):
@@ -284,6 +287,16 @@ def test_its_fixture_and_test_case_work(db, anna):
 
 
 # --- Another network -------------------------------------------------------------------------------------
+
+
+def test_the_policies_for_pages_with_buttons_name_the_networks():
+    title = "If your site has a Content-Security-Policy"
+    (header,) = re.findall(r"``form-action (.+)``", section(title))
+    networks = sorted(origin(provider.authorization_endpoint) for provider in (MailRu, OK))
+    assert sorted(header.split()) == ["'self'", *networks]
+    (code,) = blocks(title)
+    named = run(code, CSP=types.SimpleNamespace(SELF="'self'"))  # as in django.utils.csp, where Django has it
+    assert named["SECURE_CSP"]["form-action"] == header.split()
 
 
 def test_its_network_is_one_that_works():

@@ -114,6 +114,11 @@ def close_valve(credentials: ProviderCredentials) -> None:
     _rows(credentials).update(reason=MASS_REVOCATION)
 
 
+def resume(credentials: ProviderCredentials) -> None:
+    """An operator says that all is well: the application is asked again at once, whatever was remembered."""
+    _rows(credentials).update(failures=0, paused_until=None, reason="", recent="")
+
+
 def remember(credentials: ProviderCredentials, recent: str) -> None:
     """Keep which of the last refreshes were refused, for the next run to go on counting."""
     _create(credentials)

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -94,7 +95,7 @@ class Lane:
         """The next tokens that nobody else is refreshing, `count` at most; their leases are ours now."""
         while self.is_open:
             page = _PROBES if self._known.probing else count
-            candidates = list(self._candidates()[:page])
+            candidates = self._look(page)
             if not candidates:
                 self.is_open = False
                 break
@@ -104,11 +105,10 @@ class Lane:
             owner = new_owner()
             readable = [pk for _, pk, *secrets in candidates if self._can_read(secrets)][:count]
             rows = self._due.filter(pk__in=readable)  # due still: somebody may have been faster
-            if claim(rows, owner):
-                mine = stored().filter(pk__in=readable, lease_owner=owner)
-                claimed = list(mine.annotate(database_now=DatabaseNow()))  # type: ignore[no-redef]
-                for token in claimed:
-                    token.credentials = self.application
+            persistently(
+                partial(claim, rows, owner)
+            )  # says nothing of how many: they may be ours since a first try
+            if claimed := self._held(owner, readable):
                 self.in_flight += len(claimed)
                 self._claimed += len(claimed)
                 return claimed
@@ -169,6 +169,17 @@ class Lane:
         if refused and self._refuses_in_masses():
             settlement.verdict = Verdict.HELD_BACK
         return settlement
+
+    def _look(self, count: int) -> list[Any]:
+        return persistently(lambda: list(self._candidates()[:count]))
+
+    def _held(self, owner: str, pks: Sequence[int]) -> list[UserToken]:
+        """Those of the tokens whose leases are ours."""
+        rows = stored().filter(pk__in=pks, lease_owner=owner).annotate(database_now=DatabaseNow())  # type: ignore[no-redef]
+        claimed: list[UserToken] = persistently(lambda: list(rows))
+        for token in claimed:
+            token.credentials = self.application
+        return claimed
 
     def _candidates(self) -> QuerySet[UserToken, Any]:
         """What is due behind the cursor and free: when, which, and the ciphertexts.

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from django.db import OperationalError
 from django.db.models import BooleanField, ExpressionWrapper
@@ -160,23 +161,38 @@ def _require_active(token: UserToken) -> None:
         raise _needs_login(token, token.reason)
 
 
+def mark_needs_login(token: UserToken, reason: str) -> bool:
+    """Have the user of an active token grant again: True if the row was as `token` says, and is marked now.
+
+    Whoever is refreshing it at the moment comes too late. Sends the signal. Raises UnsafeTransaction.
+    """
+    rows = stored().filter(pk=token.pk, state=UserToken.State.ACTIVE, generation=token.generation)
+    marks: dict[str, Any] = {
+        "state": UserToken.State.NEEDS_LOGIN,
+        "reason": reason,
+        "next_refresh_at": None,
+        "lease_owner": "",
+        "lease_until": None,
+    }
+    with autocommit() as separate, _telling_locks(separate):
+        is_marked = rows.update(**marks)
+    if is_marked:
+        for name, value in marks.items():
+            setattr(token, name, value)
+        signals.send(signals.needs_login, token)
+    return bool(is_marked)
+
+
 def _give_up(token: UserToken, reason: str) -> UserToken:
     """Mark a token that nothing can prolong, and raise NeedsLogin; or its successor, if its user was faster."""
-    rows = stored().filter(pk=token.pk, state=UserToken.State.ACTIVE)
-    marks = {"state": UserToken.State.NEEDS_LOGIN, "reason": reason, "next_refresh_at": None}
-    successor = None
     with suppress(UnsafeTransaction):  # then the next call marks it, in a better place
-        with autocommit() as separate, _telling_locks(separate):
-            is_marked = rows.filter(generation=token.generation).update(**marks)
-            if not is_marked:
-                successor = rows.exclude(generation=token.generation).with_time().first()
-        if is_marked:
-            for name, value in marks.items():
-                setattr(token, name, value)
-            signals.send(signals.needs_login, token)
-    if successor is None:
-        raise _needs_login(token, reason)
-    return successor
+        if not mark_needs_login(token, reason):
+            with autocommit():
+                others = stored().filter(pk=token.pk, state=UserToken.State.ACTIVE)
+                successor = others.exclude(generation=token.generation).with_time().first()
+            if successor is not None:
+                return successor
+    raise _needs_login(token, reason)
 
 
 def _needs_login(token: UserToken, reason: str) -> NeedsLogin:

@@ -20,7 +20,7 @@ from django_socialgrants.conf import conf
 from django_socialgrants.exceptions import UnknownCredentials
 from django_socialgrants.models import ProviderCredentials, UserToken
 
-from .autocommit import autocommit, persistently
+from .autocommit import autocommit
 from .lane import Lane
 from .renewal import Answer, Renewal, carry_out
 from .report import RETRY, Report, Tally
@@ -152,7 +152,7 @@ class _Run:
             return 0
         tokens: list[UserToken] = []
         with _surviving(lane):
-            tokens = persistently(lambda: lane.claim(room))
+            tokens = lane.claim(room)
         lane.is_open = lane.is_open and bool(tokens)
         self._claimed += len(tokens)
         for token in tokens:

@@ -1,4 +1,5 @@
 from django.conf import settings
+from django.contrib import admin
 from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 
@@ -10,6 +11,7 @@ urlpatterns = [
     path("friends/ok/", views.ok_friends, name="ok_friends"),
     path("friends/mailru/", views.mailru_friends, name="mailru_friends"),
     path("logout/", LogoutView.as_view(), name="logout"),
+    path("admin/", admin.site.urls),
     path("social/", include("django_socialgrants.urls")),
 ]
 if settings.SANDBOX:

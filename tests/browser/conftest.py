@@ -2,16 +2,20 @@
 
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import django
 import pytest
 from django.core.signals import request_started
+from django.test import override_settings
 
 from django_socialgrants.sandbox.applications import load
+
+collect_ignore = [] if django.VERSION >= (6, 0) else ["test_site_policy.py"]
 
 PATIENCE = 10
 """Seconds until a page that does not come is a failure."""
@@ -230,6 +234,25 @@ def site(request, live_server, settings):
     request_started.connect(note)
     yield site
     request_started.disconnect(note)
+
+
+@pytest.fixture
+def in_force(live_server):
+    """Changes settings that middleware has read already, as the server is running."""
+
+    def load_middleware(handler):
+        handler.load_middleware()
+        if inner := getattr(handler, "application", None):
+            load_middleware(inner)
+
+    with ExitStack() as changed:
+
+        def change(**changes):
+            changed.enter_context(override_settings(**changes))
+            load_middleware(live_server.thread.httpd.get_app())
+
+        yield change
+    load_middleware(live_server.thread.httpd.get_app())
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import socket
 import socketserver
 import ssl
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from datetime import timedelta
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -19,7 +19,6 @@ from django.contrib.auth.models import User
 from django.core.signals import request_started
 from django.http import HttpResponse
 from django.template import RequestContext, Template
-from django.test import override_settings
 from django.urls import path, reverse
 from django.utils import timezone
 
@@ -139,25 +138,6 @@ def held(settings, in_force):
     in_force(MIDDLEWARE=[f"{__name__}.gate", *settings.MIDDLEWARE])
     yield gate
     gate.opened.set()
-
-
-@pytest.fixture
-def in_force(live_server):
-    """Changes settings that middleware has read already, as the server is running."""
-
-    def load_middleware(handler):
-        handler.load_middleware()
-        if inner := getattr(handler, "application", None):
-            load_middleware(inner)
-
-    with ExitStack() as changed:
-
-        def change(**changes):
-            changed.enter_context(override_settings(**changes))
-            load_middleware(live_server.thread.httpd.get_app())
-
-        yield change
-    load_middleware(live_server.thread.httpd.get_app())
 
 
 def begin(browser, site, network="ok"):

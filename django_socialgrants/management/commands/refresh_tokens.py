@@ -49,6 +49,8 @@ class Command(BaseCommand):
             super().check(*args, **options)
         except SystemCheckError as error:
             raise CommandError(str(error), returncode=MISCONFIGURED) from None
+        except DatabaseError as error:  # some checks ask the database
+            raise _explained(error) from error
 
     def handle(self, *args: Any, **options: Any) -> None:
         bounds = Bounds(options["workers"], options["limit"], options["max_time"])
