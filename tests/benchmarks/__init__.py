@@ -1,0 +1,1 @@
+"""Measurements for people to read; no test depends on them."""
