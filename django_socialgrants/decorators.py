@@ -40,7 +40,7 @@ def grant_required(name: str, *, scope: str = "") -> Callable[[View], View]:
 
 
 def redirect_to_grant(request: HttpRequest, name: str, *, scope: str = "") -> HttpResponseRedirect:
-    """To the page where a visitor grants the application `name` what it has and `scope`, and back to here.
+    """To the page where a visitor grants the application `name` what it has and `scope`, and back to here, by GET.
 
     What to answer when `NeedsLogin` is raised.
     """

@@ -132,4 +132,4 @@ def _together(provider: Provider, values: _Values) -> Iterator[Problem]:
 def _named(provider: Provider, field: str) -> str:
     """A field, and what its network calls it: the word that stands on the page to copy from."""
     label = provider.labels.get(field, field)
-    return field if label == field else f"{field} ({label})"
+    return field if label == field else f"{field} ({_(label)})"
