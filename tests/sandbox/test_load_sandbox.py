@@ -175,3 +175,7 @@ def test_what_is_no_rotation_is_refused(value):
     with pytest.raises(CommandError, match="not ok/mailru=fixed/grace/strict"):
         load("--rotation", value)
     assert everything() == []
+
+
+def test_it_can_be_silent():
+    assert load("--verbosity", "0") == ""

@@ -1,6 +1,7 @@
 """manage.py load_sandbox"""
 
 from argparse import ArgumentTypeError
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ from django.utils.translation import gettext as _
 from django_socialgrants.conf import conf
 from django_socialgrants.sandbox.applications import CredentialsInUse, default_origins, load
 from django_socialgrants.sandbox.logins import LOGINS
+from django_socialgrants.sandbox.models import Application
 from django_socialgrants.sandbox.networks import NETWORKS, Rotation
 
 
@@ -52,6 +54,10 @@ class Command(BaseCommand):
                 f'The credentials "{error}" belong to another application, maybe a real one, and were left '
                 "as they are. Rename or delete them to use the sandbox."
             ) from None
+        if options["verbosity"] > 0:
+            self.describe(applications)
+
+    def describe(self, applications: Iterable[Application]) -> None:
         for application in applications:
             title = NETWORKS[application.network].title
             self.stdout.write(f"{title}: application {application.client_id} may send visitors back to")
