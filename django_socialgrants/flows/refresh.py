@@ -41,7 +41,7 @@ def usable(token: UserToken) -> UserToken:
         return token
     if not token.is_refreshable():
         return token if token.is_valid() else _give_up(token, "expired")
-    if token.is_valid() and token.is_backing_off():
+    if token.is_valid() and _is_backing_off(token):
         return token
     try:
         return _successor(token)
@@ -97,7 +97,7 @@ def _claim_or_wait(token: UserToken, ends: float, *, seen: bool) -> tuple[UserTo
             _require_active(current)
             if current.generation != token.generation:
                 return current, None
-            if current.failures > token.failures and current.is_backing_off():
+            if current.failures > token.failures and _is_backing_off(current):
                 raise ProviderUnavailable("somebody else has just tried in vain to refresh this token")
             if current.is_free:  # type: ignore[attr-defined]  # the annotation
                 _fit(token.credentials)
@@ -154,6 +154,11 @@ def _refresh(token: UserToken, credentials: Credentials, known: health.Health) -
         settlement.verdict = Verdict.HELD_BACK
     store([settlement], known)
     return settlement
+
+
+def _is_backing_off(token: UserToken) -> bool:
+    """Whether refreshes have failed, and the time for the next try has not come."""
+    return token.failures > 0 and token.next_refresh_at is not None and token.now < token.next_refresh_at
 
 
 def _require_active(token: UserToken) -> None:
