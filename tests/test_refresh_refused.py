@@ -11,6 +11,7 @@ from django_socialgrants.exceptions import (
     DecryptionError,
     InvalidClient,
     NeedsLogin,
+    ProviderUnavailable,
 )
 from django_socialgrants.models import ApplicationHealth, ProviderCredentials, UserToken
 from tests.conftest import mailru_token
@@ -130,6 +131,20 @@ def test_a_refused_application_kills_no_token(user, network, apps):
     assert (now.state, now.failures, now.reason) == ("active", 0, "")
     assert_free(token)
     assert network.calls_to("/ok/api") == []
+
+
+def test_a_refused_application_is_asked_again_as_soon_as_somebody_has_mended_it(user, network, apps):
+    expired(user, apps["ok"])
+    healthy = network.behaviours["/ok/token"]
+    network.on("/ok/token", answer({"error": "invalid_client"}, status=401))
+    fails(user, InvalidClient)
+    fails(user, ProviderUnavailable)
+    assert len(network.calls_to("/ok/token")) == 1
+    network.on("/ok/token", healthy)
+    apps["ok"].client_secret = "the right one"
+    apps["ok"].save()
+    call(user)
+    assert len(network.calls_to("/ok/token")) == 2
 
 
 def test_a_new_grant_brings_a_dead_token_back(user, network, apps):

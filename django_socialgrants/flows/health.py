@@ -11,6 +11,7 @@ Kept in the database, so that the next run and every web process know it too:
 import random
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.db import IntegrityError, router, transaction
 from django.db.models import F, Q, QuerySet
@@ -57,6 +58,8 @@ def health(credentials: ProviderCredentials) -> Health:
     row = _rows(credentials).annotate(database_now=DatabaseNow()).first()
     if row is None:
         return Health()
+    if _is_mended(row, credentials):
+        return Health(recent=row.recent, troubled=True)
     pause = (row.paused_until - row.database_now).total_seconds() if row.paused_until else 0
     revoked = row.reason == MASS_REVOCATION
     return Health(
@@ -67,6 +70,13 @@ def health(credentials: ProviderCredentials) -> Health:
         recent=row.recent,
         troubled=bool(row.failures or row.paused_until or row.reason),
     )
+
+
+def _is_mended(row: ApplicationHealth, credentials: ProviderCredentials) -> bool:
+    """Whether an application that was refused has been saved since: somebody will have corrected its secret."""
+    if row.reason != INVALID_CLIENT or row.paused_until is None:
+        return False
+    return credentials.updated_at > row.paused_until - timedelta(seconds=_PAUSE)
 
 
 def succeeded(credentials: ProviderCredentials, known: Health) -> None:
