@@ -111,6 +111,7 @@ class UserTokenQuerySet(SealedQuerySet["UserToken"]):
 
     def bulk_create(self, objs: Iterable["UserToken"], *args: Any, **kwargs: Any) -> list["UserToken"]:
         objs = list(objs)
+        models.prefetch_related_objects(objs, "credentials")  # of those that have only its id
         for token in objs:
             token.schedule()
         return super().bulk_create(objs, *args, **kwargs)
