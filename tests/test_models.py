@@ -449,7 +449,9 @@ def test_migrations_go_backwards_and_forwards_again():
     ProviderCredentials.objects.create(name="ok", provider="ok", client_id="7", client_secret="s")
 
 
-def test_many_tokens_are_stored_with_a_query_for_their_application(new_token, ok_app, django_assert_num_queries):
+def test_many_tokens_are_stored_with_a_query_for_their_application(
+    new_token, ok_app, django_assert_num_queries
+):
     tokens = [
         new_token(credentials=None, credentials_id=ok_app.pk, uid=str(number), refresh_token="refresh")
         for number in range(20)

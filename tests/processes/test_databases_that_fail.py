@@ -26,11 +26,15 @@ def settles_all(ledger, worker):
     return True
 
 
-def kill_other_connections():
-    """End what others do in this database; how many connections there were."""
+def kill_other_connections(killed):
+    """End what others do in this database; how many connections there were besides those in `killed`.
+
+    Those are listed there, as they take their time to die.
+    """
     statements = {
         "postgresql": (
-            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+            "AND backend_type = 'client backend'",  # others tidy up
             "SELECT pg_terminate_backend(%s)",
         ),
         "mysql": (
@@ -41,9 +45,10 @@ def kill_other_connections():
     look, kill = statements[connection.vendor]
     with connection.cursor() as cursor:
         cursor.execute(look)
-        others = cursor.fetchall()
+        others = {pid for (pid,) in cursor.fetchall()} - killed
         for other in others:
-            cursor.execute(kill, other)
+            cursor.execute(kill, [other])
+    killed |= others
     return len(others)
 
 
@@ -68,6 +73,7 @@ def test_connections_that_are_killed_between_answer_and_commit_lose_nothing(
     make_due(mailru_app, TOKENS)
     ledger.hold()
     worker = refresh_tokens("--workers", THREADS, STORM_BUSY_TIMEOUT=0.3)
+    killed = set()
     for number in range(1, 4):
         until(lambda number=number: sum(ledger.presented.values()) == number * THREADS, worker)
         if connection.vendor == "sqlite":  # has no connections to kill, but can keep everybody out
@@ -75,11 +81,11 @@ def test_connections_that_are_killed_between_answer_and_commit_lose_nothing(
                 ledger.release(THREADS)
                 until(lambda number=number: worker.complained("trying again", times=2 * number), worker)
         else:
-            until(kill_other_connections)
+            until(lambda: kill_other_connections(killed))
             ledger.release(THREADS)
     ledger.release()
     assert settles_all(ledger, worker)
-    assert worker.complained("trying again", times=3)
+    assert worker.complained("trying again")  # not for each: a connection may die that is not in use any more
 
 
 def test_a_database_that_is_unreachable_for_a_while_loses_nothing(ledger, mailru_app, refresh_tokens):
