@@ -167,7 +167,7 @@ def _is_ours(settlement: Settlement) -> bool:
     token = settlement.token
     if settlement.verdict is not Verdict.REFRESHED:
         return False
-    now = stored().filter(pk=token.pk, generation=token.generation).first()
+    now = persistently(stored().filter(pk=token.pk, generation=token.generation).first)
     return now is not None and bool(now.access_token == token.access_token)
 
 
