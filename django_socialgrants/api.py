@@ -16,7 +16,7 @@ from django.contrib.auth.models import AnonymousUser, User
 
 from .exceptions import NeedsLogin
 from .flows.call import call_fresh
-from .lookup import latest_token
+from .flows.kept_query import latest_token
 from .models import ProviderCredentials, UserToken
 from .oauth.values import Circuit
 from .providers.signing import check_method, check_names

@@ -40,7 +40,7 @@ class Conf:
     @property
     def USER_FACTORY(self) -> str:
         """Dotted path of a function `(identity, credentials) -> user`, None from it = refuse."""
-        return self._get("USER_FACTORY", "django_socialgrants.flows.users.create_user")
+        return self._get("USER_FACTORY", "django_socialgrants.flows.accounts.create_user")
 
     @property
     def TIMEOUT(self) -> float:

@@ -27,7 +27,7 @@ from .oauth.values import Identity, Token
 from .providers.mailru import MailRu
 from .providers.signing import RESERVED
 from .registry import get_provider, providers
-from .transport import USER_AGENT
+from .transport.exchange import USER_AGENT
 
 _NOT_OF_THE_CALLER = RESERVED | {"client_id", "client_secret"}
 

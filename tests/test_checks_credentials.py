@@ -11,7 +11,7 @@ from django.db import connection
 from django.utils.translation import override
 
 from django_socialgrants import crypto
-from django_socialgrants.checks.problems import problems
+from django_socialgrants.applications.problems import problems
 from django_socialgrants.models import ProviderCredentials, UserToken
 
 OK_SECRET = "00112233445566778899AABB"

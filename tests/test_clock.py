@@ -7,8 +7,8 @@ from django.conf import settings as site_settings
 from django.db import connection
 from django.utils import timezone as django_timezone
 
-from django_socialgrants.clock import DatabaseNow
 from django_socialgrants.models import ProviderCredentials, UserToken
+from django_socialgrants.storage.clock import DatabaseNow
 from tests.due import NOW, TokenEndpoint, counts, row, run, store_due
 
 pytestmark = pytest.mark.django_db

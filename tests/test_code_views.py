@@ -16,7 +16,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from django_socialgrants.models import UsedState, UserToken
-from django_socialgrants.oauth.pkce import code_challenge
+from django_socialgrants.oauth.grants import code_challenge
 from tests.conftest import ok_token
 from tests.fakes import FakeOK
 from tests.journey import (

@@ -15,7 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.utils import timezone
 
-from django_socialgrants.flows.users import create_user
+from django_socialgrants.flows.accounts import create_user
 from django_socialgrants.models import ProviderCredentials, UserToken
 from django_socialgrants.oauth.values import Identity
 from tests.conftest import MAILRU_UID, OK_UID, mailru_profile, ok_profile, ok_token
@@ -247,7 +247,7 @@ def test_a_user_model_that_is_known_by_email_gets_an_address_that_is_nobodys(mon
         def save(self, *args, **kwargs):
             self.clean_fields(exclude=["last_name"])
 
-    monkeypatch.setattr("django_socialgrants.flows.users.get_user_model", lambda: Person)
+    monkeypatch.setattr("django_socialgrants.flows.accounts.get_user_model", lambda: Person)
     identity = Identity("1", first_name="Иннокентий", last_name="Ли", email="ivan@example.com")
     person = create_user(identity, ProviderCredentials(name="ok"))
     assert re.fullmatch(r"ok_[a-z0-9]{12}@socialgrants\.invalid", person.email)
@@ -267,7 +267,7 @@ def test_a_user_model_without_names_will_do(monkeypatch):
         def save(self, *args, **kwargs):
             self.clean_fields()
 
-    monkeypatch.setattr("django_socialgrants.flows.users.get_user_model", lambda: Account)
+    monkeypatch.setattr("django_socialgrants.flows.accounts.get_user_model", lambda: Account)
     name = "a" * 50
     accounts = {create_user(Identity("1"), ProviderCredentials(name=name)).login for _ in range(5)}
     assert len(accounts) == 5

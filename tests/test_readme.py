@@ -20,12 +20,12 @@ from django.utils.module_loading import import_string
 from django_socialgrants import exceptions, signals
 from django_socialgrants.api import Circuit, SocialAPI
 from django_socialgrants.conf import Conf, conf
-from django_socialgrants.flows.report import MISCONFIGURED, RETRY, SETTLED, VALVE_CLOSED, Report, Tally
 from django_socialgrants.middleware import Social
-from django_socialgrants.pages import origin
 from django_socialgrants.providers.mailru import MailRu
 from django_socialgrants.providers.ok import OK
+from django_socialgrants.refreshing.report import MISCONFIGURED, RETRY, SETTLED, VALVE_CLOSED, Report, Tally
 from django_socialgrants.testing import FakeNetwork, grant
+from django_socialgrants.web.pages import origin
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.rst").read_text()
@@ -57,7 +57,11 @@ def test_defaults_are_as_documented(settings, name, default):
 
 def test_every_check_is_in_the_table_and_nothing_else():
     documented = [name.strip("`") for name, _ in rows("Check")]
-    modules = [*PACKAGE.rglob("checks.py"), *PACKAGE.rglob("checks/*.py")]
+    modules = [
+        *PACKAGE.rglob("checks.py"),
+        *PACKAGE.rglob("checks/*.py"),
+        PACKAGE / "applications/problems.py",
+    ]
     sources = "".join(path.read_text() for path in modules)
     assert documented == sorted(set(documented))
     assert set(documented) == set(re.findall(r'id="(socialgrants\w*\.[EW]\d{3})"', sources))

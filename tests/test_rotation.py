@@ -21,9 +21,9 @@ from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_socialgrants import rotation
 from django_socialgrants.crypto import Key, derived_key
 from django_socialgrants.models import ProviderCredentials, UserToken
+from django_socialgrants.storage import rotation
 from tests.conftest import ok_token
 from tests.network import answer
 from tests.test_fields import store, stored

@@ -10,10 +10,10 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
+from django_socialgrants.applications.sync import sync
 from django_socialgrants.exceptions import DecryptionError
 from django_socialgrants.models import ProviderCredentials, UserToken
 from django_socialgrants.oauth.values import Secret
-from django_socialgrants.sync import sync
 
 pytestmark = pytest.mark.django_db
 

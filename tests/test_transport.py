@@ -39,9 +39,9 @@ from django_socialgrants.exceptions import (
     ProviderError,
     ProviderUnavailable,
 )
-from django_socialgrants.fields import StoredSecret
 from django_socialgrants.oauth.values import Request, Secret
-from django_socialgrants.transport import BODY_LIMIT, exchange, send
+from django_socialgrants.storage.fields import StoredSecret
+from django_socialgrants.transport.exchange import BODY_LIMIT, exchange, send
 from tests.network import answer, serving
 
 SECRET = "planted-0123456789abcdef"

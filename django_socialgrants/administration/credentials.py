@@ -15,9 +15,9 @@ from django.views.debug import SafeExceptionReporterFilter
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from django_socialgrants.checks.problems import problems
-from django_socialgrants.flows.health import resume
+from django_socialgrants.applications.problems import problems
 from django_socialgrants.models import ProviderCredentials
+from django_socialgrants.refreshing.health import resume
 
 from . import facts
 from .forms import SECRETS, ProviderCredentialsForm

@@ -7,8 +7,8 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from django_socialgrants.clock import DatabaseNow
 from django_socialgrants.models import UserToken
+from django_socialgrants.storage.clock import DatabaseNow
 
 from .words import TOKEN_REASONS
 

@@ -10,8 +10,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from django_socialgrants import crypto
-from django_socialgrants.checks.problems import problems
-from django_socialgrants.declared import declared
+from django_socialgrants.applications.declared import declared
+from django_socialgrants.applications.problems import problems
 from django_socialgrants.exceptions import DecryptionError
 from django_socialgrants.models import ProviderCredentials
 from django_socialgrants.oauth.values import Secret

@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from django_socialgrants.exceptions import UnsafeTransaction
-from django_socialgrants.flows.disconnect import disconnect_all, locked_out_without
+from django_socialgrants.flows.accounts import disconnect_all, locked_out_without
 from django_socialgrants.flows.refresh import mark_needs_login
 from django_socialgrants.models import UserToken, UserTokenQuerySet
 

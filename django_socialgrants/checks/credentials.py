@@ -8,10 +8,9 @@ from django.db import Error as DatabaseError
 from django.db import router, transaction
 from django.utils.translation import gettext as _
 
-from django_socialgrants.declared import declared
+from django_socialgrants.applications.declared import declared
+from django_socialgrants.applications.problems import problems
 from django_socialgrants.models import ProviderCredentials
-
-from .problems import problems
 
 
 @register("socialgrants")

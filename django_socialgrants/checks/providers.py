@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django_socialgrants.conf import conf
 from django_socialgrants.oauth.provider import Provider
 from django_socialgrants.registry import load
-from django_socialgrants.transport import is_secure
+from django_socialgrants.transport.exchange import is_secure
 
 
 @register("socialgrants")

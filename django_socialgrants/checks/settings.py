@@ -12,7 +12,7 @@ from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 
 from django_socialgrants.conf import conf
-from django_socialgrants.transport import is_secure
+from django_socialgrants.transport.exchange import is_secure
 
 
 @register("socialgrants")

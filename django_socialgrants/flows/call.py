@@ -6,7 +6,7 @@ from typing import Any
 from django_socialgrants.exceptions import APIError, SessionExpired
 from django_socialgrants.models import ProviderCredentials, UserToken
 from django_socialgrants.oauth.values import Circuit, Token
-from django_socialgrants.transport import exchange
+from django_socialgrants.transport.exchange import exchange
 
 from .refresh import renewed, usable
 

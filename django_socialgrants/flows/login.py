@@ -28,7 +28,7 @@ from django_socialgrants.exceptions import (
 from django_socialgrants.models import ProviderCredentials, UserToken
 from django_socialgrants.oauth.grants import Grant, ImplicitGrant, RefreshTokenGrant
 from django_socialgrants.oauth.values import Identity, Token
-from django_socialgrants.transport import exchange
+from django_socialgrants.transport.exchange import exchange
 
 from . import state
 from .call import call

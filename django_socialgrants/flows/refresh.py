@@ -20,12 +20,11 @@ from django_socialgrants.exceptions import (
 )
 from django_socialgrants.models import ProviderCredentials, UserToken
 from django_socialgrants.oauth.values import Credentials
-
-from . import health
-from .autocommit import autocommit
-from .lease import claim, free, new_owner, release, stored
-from .renewal import Renewal, carry_out, prepare, unsealed
-from .settlement import Settlement, Verdict, judge, store
+from django_socialgrants.refreshing import health
+from django_socialgrants.refreshing.committed import autocommit
+from django_socialgrants.refreshing.lease import claim, free, new_owner, release, stored
+from django_socialgrants.refreshing.request import Renewal, carry_out, prepare, unsealed
+from django_socialgrants.refreshing.settlement import Settlement, Verdict, judge, store
 
 _FIRST_POLL, _LAST_POLL = 0.02, 0.25  # seconds
 

@@ -15,17 +15,16 @@ from django.db import DatabaseError
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from django_socialgrants.clock import DatabaseNow
 from django_socialgrants.conf import conf
 from django_socialgrants.exceptions import UnknownCredentials
 from django_socialgrants.models import ProviderCredentials, UserToken
-
-from .autocommit import autocommit
-from .lane import Lane
-from .renewal import Answer, Renewal, carry_out
-from .report import RETRY, Report, Tally
-from .settlement import halts
-from .workers import Workers
+from django_socialgrants.refreshing.committed import autocommit
+from django_socialgrants.refreshing.lane import Lane
+from django_socialgrants.refreshing.report import RETRY, Report, Tally
+from django_socialgrants.refreshing.request import Answer, Renewal, carry_out
+from django_socialgrants.refreshing.settlement import halts
+from django_socialgrants.refreshing.workers import Workers
+from django_socialgrants.storage.clock import DatabaseNow
 
 logger = logging.getLogger("django_socialgrants")
 

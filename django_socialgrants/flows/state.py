@@ -19,7 +19,7 @@ from django.utils.crypto import salted_hmac
 
 from django_socialgrants.conf import conf
 from django_socialgrants.models import ProviderCredentials, UsedState
-from django_socialgrants.oauth.pkce import base64url
+from django_socialgrants.oauth.grants import base64url
 from django_socialgrants.oauth.values import Secret
 
 from .refusal import Refusal

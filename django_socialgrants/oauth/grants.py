@@ -4,8 +4,10 @@ A refresh token is a grant like the others (RFC 6749, section 6). The implicit g
 it *is* the answer, brought by the browser, and it proves nothing.
 """
 
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from hashlib import sha256
 from typing import ClassVar, Self
 
 from .values import Secret, SecretFields
@@ -86,3 +88,13 @@ class ImplicitGrant(Grant):
         """The parameters of the fragment again, as `Provider.parse_token` takes them."""
         named = {name: getattr(self, name) for name in ("access_token", "token_type", "expires_in", "scope")}
         return {name: value for name, value in named.items() if value} | dict(self.others)
+
+
+def code_challenge(code_verifier: str) -> str:
+    """The PKCE challenge (RFC 7636, section 4.2, S256) for a verifier of 43 to 128 unreserved characters."""
+    return base64url(sha256(code_verifier.encode("ascii")).digest())
+
+
+def base64url(data: bytes) -> str:
+    """`data` in base64url without padding (RFC 7636, appendix A)."""
+    return urlsafe_b64encode(data).rstrip(b"=").decode("ascii")

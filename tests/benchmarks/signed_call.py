@@ -53,10 +53,10 @@ def ways(url: str, bundle: str | None) -> dict[str, tuple[int, Callable[[], obje
 
     from django_socialgrants.api import SocialAPI
     from django_socialgrants.flows.call import call
-    from django_socialgrants.lookup import latest_token
+    from django_socialgrants.flows.kept_query import latest_token
     from django_socialgrants.models import ProviderCredentials, UserToken
     from django_socialgrants.oauth.values import Circuit, reveal
-    from django_socialgrants.transport import exchange
+    from django_socialgrants.transport.exchange import exchange
     from tests.fakes import FakeOK
 
     FakeOK.api_endpoint = url

@@ -26,8 +26,9 @@ from django_socialgrants.oauth.grants import (
     ImplicitGrant,
     PasswordGrant,
     RefreshTokenGrant,
+    base64url,
+    code_challenge,
 )
-from django_socialgrants.oauth.pkce import base64url, code_challenge
 from django_socialgrants.oauth.provider import Provider
 from django_socialgrants.oauth.values import Credentials, Identity, Response, Secret, Token, reveal
 

@@ -9,10 +9,10 @@ from django.db import connections
 
 from django_socialgrants import signals
 from django_socialgrants.api import SocialAPI
-from django_socialgrants.flows import lane
-from django_socialgrants.flows.lease import claim
 from django_socialgrants.flows.refresh_due import refresh_due
 from django_socialgrants.models import UserToken
+from django_socialgrants.refreshing import lane
+from django_socialgrants.refreshing.lease import claim
 from tests.network import answer
 
 from .conftest import assert_kept, make_due, until

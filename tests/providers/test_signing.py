@@ -18,7 +18,7 @@ from django_socialgrants.providers import signing
 from django_socialgrants.providers.mailru import MailRu
 from django_socialgrants.providers.ok import OK
 from django_socialgrants.providers.signing import md5_hex, signature
-from django_socialgrants.transport import send
+from django_socialgrants.transport.exchange import send
 from tests.fakes import FakeMailRu, FakeOK
 
 SERVER, CLIENT = Circuit.SERVER_SERVER, Circuit.CLIENT_SERVER

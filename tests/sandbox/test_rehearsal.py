@@ -16,7 +16,7 @@ from django_socialgrants.sandbox.models import AccessToken, RefreshToken, Rehear
 from django_socialgrants.sandbox.networks import MAILRU, NETWORKS, OK
 from django_socialgrants.sandbox.people import PEOPLE
 from django_socialgrants.sandbox.rehearsal import Impossible, begin, end, report
-from django_socialgrants.transport import exchange, send
+from django_socialgrants.transport.exchange import exchange, send
 
 from .driver import (
     FIRST,

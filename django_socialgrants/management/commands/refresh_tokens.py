@@ -15,9 +15,9 @@ from django.utils.translation import gettext as _
 
 from django_socialgrants.exceptions import UnknownCredentials
 from django_socialgrants.flows.refresh_due import Bounds, refresh_due
-from django_socialgrants.flows.report import MISCONFIGURED, RETRY, Report
 from django_socialgrants.management.interruption import interruptible
 from django_socialgrants.management.progress import progress
+from django_socialgrants.refreshing.report import MISCONFIGURED, RETRY, Report
 
 
 class Command(BaseCommand):

@@ -7,11 +7,11 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from django_socialgrants import rotation
 from django_socialgrants.exceptions import DecryptionError
 from django_socialgrants.management.interruption import interruptible
 from django_socialgrants.management.progress import above_progress, progress
-from django_socialgrants.rotation import Outcome, Settled, Survey, Tally
+from django_socialgrants.storage import rotation
+from django_socialgrants.storage.rotation import Outcome, Settled, Survey, Tally
 
 
 class Command(BaseCommand):

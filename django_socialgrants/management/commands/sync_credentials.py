@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.translation import gettext as _
 
-from django_socialgrants.checks.problems import problems
-from django_socialgrants.sync import Change, SyncRefused, sync
+from django_socialgrants.applications.problems import problems
+from django_socialgrants.applications.sync import Change, SyncRefused, sync
 
 
 class Command(BaseCommand):

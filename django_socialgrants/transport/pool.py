@@ -13,7 +13,8 @@ from requests import Response as RequestsResponse
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 
-from .conf import conf
+from django_socialgrants.conf import conf
+
 from .deadline import POOL_CLASSES
 
 _POOLS = 16

@@ -23,10 +23,10 @@ from django_socialgrants.exceptions import (
 from django_socialgrants.models import UserToken
 
 from . import health
-from .autocommit import persistently
+from .committed import persistently
 from .health import Health, back_off
 from .lease import OUTCOME_UNKNOWN, Held, stored, write
-from .renewal import REFRESH_EXPIRED, Answer
+from .request import REFRESH_EXPIRED, Answer
 
 logger = logging.getLogger("django_socialgrants")
 

@@ -11,15 +11,15 @@ from django.shortcuts import resolve_url
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
+from django_socialgrants.conf import conf
+from django_socialgrants.exceptions import UnsupportedGrant
+from django_socialgrants.flows import login, state
+from django_socialgrants.flows.accounts import disconnect_all, locked_out_without
+from django_socialgrants.flows.refusal import Refusal
+from django_socialgrants.models import ProviderCredentials, UserToken
+from django_socialgrants.oauth.grants import AuthorizationCodeGrant, ImplicitGrant, code_challenge
+
 from .callback import authorization_code, fragment, refuse_token, session_was_withheld, take_body, take_query
-from .conf import conf
-from .exceptions import UnsupportedGrant
-from .flows import login, state
-from .flows.disconnect import disconnect_all, locked_out_without
-from .flows.refusal import Refusal
-from .models import ProviderCredentials, UserToken
-from .oauth.grants import AuthorizationCodeGrant, ImplicitGrant
-from .oauth.pkce import code_challenge
 from .pages import origin, page, render_page
 from .redirect_uris import redirect_uri
 

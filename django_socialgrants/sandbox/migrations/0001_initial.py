@@ -9,6 +9,22 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name="Rehearsal",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("network", models.CharField(max_length=8, unique=True)),
+                ("failure", models.CharField(max_length=32)),
+                ("seconds", models.PositiveIntegerField(null=True)),
+                ("remaining", models.PositiveIntegerField(null=True)),
+                ("until", models.DateTimeField(null=True)),
+            ],
+        ),
+        migrations.CreateModel(
             name="Application",
             fields=[
                 (
@@ -24,6 +40,8 @@ class Migration(migrations.Migration):
                 ("name", models.CharField(max_length=100)),
                 ("redirect_uris", models.JSONField(default=list)),
                 ("implicit_enabled", models.BooleanField(default=False)),
+                ("password_enabled", models.BooleanField(default=False)),
+                ("rotation", models.CharField(blank=True, max_length=8)),
             ],
             options={
                 "constraints": [
@@ -99,9 +117,25 @@ class Migration(migrations.Migration):
                 ("expires_at", models.DateTimeField()),
                 ("retired_at", models.DateTimeField(null=True)),
                 (
+                    "access",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        to="socialgrants_sandbox.accesstoken",
+                    ),
+                ),
+                (
                     "application",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.CASCADE, to="socialgrants_sandbox.application"
+                    ),
+                ),
+                (
+                    "predecessor",
+                    models.OneToOneField(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        to="socialgrants_sandbox.refreshtoken",
                     ),
                 ),
             ],

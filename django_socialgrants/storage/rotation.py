@@ -17,8 +17,9 @@ from django.db import models, router
 from django.db.models import Count, Q
 from django.db.models.functions import Substr
 
-from . import crypto
-from .exceptions import DecryptionError
+from django_socialgrants import crypto
+from django_socialgrants.exceptions import DecryptionError
+
 from .fields import EncryptedField, StoredSecret, encrypted_fields
 
 PAGE = 200

@@ -11,17 +11,17 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext
 
-from django_socialgrants.clock import DatabaseNow
 from django_socialgrants.crypto import missing_keys, named_key
 from django_socialgrants.exceptions import DecryptionError, UnknownProvider
 from django_socialgrants.models import ProviderCredentials, UserToken, UserTokenQuerySet
 from django_socialgrants.oauth.values import Credentials
+from django_socialgrants.storage.clock import DatabaseNow
 
 from . import health
-from .autocommit import persistently
+from .committed import persistently
 from .lease import claim, free, new_owner, release, stored
-from .renewal import Answer, Renewal, prepare, unsealed
 from .report import MISCONFIGURED, RETRY, VALVE_CLOSED, Tally
+from .request import Answer, Renewal, prepare, unsealed
 from .settlement import Settlement, Verdict, judge, store
 
 _WINDOW, _MASS = 100, 50

@@ -3,10 +3,11 @@
 from django.http import HttpRequest
 from django.urls import reverse
 
-from .conf import conf
-from .flows.refusal import Refusal
+from django_socialgrants.conf import conf
+from django_socialgrants.flows.refusal import Refusal
+from django_socialgrants.transport.exchange import is_secure
+
 from .pages import origin
-from .transport import is_secure
 
 
 def redirect_uri(request: HttpRequest, name: str, *, flow: str) -> str:

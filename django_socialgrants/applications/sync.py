@@ -12,10 +12,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, router, transaction
 from django.utils.translation import gettext as _
 
-from . import crypto
+from django_socialgrants import crypto
+from django_socialgrants.exceptions import DecryptionError
+from django_socialgrants.models import ProviderCredentials, UserToken
+
 from .declared import SECRETS, declared
-from .exceptions import DecryptionError
-from .models import ProviderCredentials, UserToken
 
 _IDENTITY = ("provider", "client_id")
 """What tells one application of a network from another."""

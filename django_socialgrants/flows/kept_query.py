@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from django.db import connections, models, router
 from django.db.models.expressions import RawSQL
 
-from .clock import utc_offset
-from .models import ProviderCredentials, UserToken
+from django_socialgrants.models import ProviderCredentials, UserToken
+from django_socialgrants.storage.clock import utc_offset
 
 
 def latest_token(user_pk: Any, application: str, *, uid: str | None = None) -> UserToken | None:

@@ -20,11 +20,18 @@ from requests import PreparedRequest, RequestException
 from requests import Response as RequestsResponse
 from requests.structures import CaseInsensitiveDict
 
+from django_socialgrants.conf import conf
+from django_socialgrants.exceptions import (
+    DeadlineExceeded,
+    MalformedResponse,
+    ProviderError,
+    ProviderUnavailable,
+    clean_text,
+)
+from django_socialgrants.oauth.values import Request, Response, Secret, reveal
+
 from .answer import BODY_LIMIT, is_answer
-from .conf import conf
 from .deadline import Exchange, current
-from .exceptions import DeadlineExceeded, MalformedResponse, ProviderError, ProviderUnavailable, clean_text
-from .oauth.values import Request, Response, Secret, reveal
 from .pool import send_prepared
 
 USER_AGENT = "django-socialgrants"

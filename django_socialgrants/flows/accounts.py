@@ -1,12 +1,16 @@
-"""The user that somebody unknown gets who logs in: the default of SOCIALGRANTS_USER_FACTORY."""
+"""The users of this site and their accounts at networks: made for somebody new, and forgotten on request."""
+
+from collections.abc import Collection
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import models
 from django.utils.crypto import get_random_string
 
-from django_socialgrants.models import ProviderCredentials
+from django_socialgrants import signals
+from django_socialgrants.models import ProviderCredentials, UserToken, UserTokenQuerySet
 from django_socialgrants.oauth.values import Identity
+from django_socialgrants.registry import providers
 
 
 def create_user(identity: Identity, credentials: ProviderCredentials) -> AbstractBaseUser:
@@ -29,3 +33,19 @@ def create_user(identity: Identity, credentials: ProviderCredentials) -> Abstrac
     user.set_unusable_password()
     user.save()
     return user
+
+
+def locked_out_without(tokens: UserTokenQuerySet) -> list[AbstractBaseUser]:
+    """Users to whom nothing but `tokens` is a way to log in: they have no password, and no other account."""
+    others = UserToken.objects.using(tokens.db).filter(credentials__provider__in=providers())
+    owners = tokens.order_by().values("user")
+    safe = others.exclude(pk__in=tokens.order_by().values("pk")).filter(user__in=owners).values("user")
+    users = get_user_model()._default_manager.using(tokens.db).filter(pk__in=owners).exclude(pk__in=safe)
+    return [user for user in users.order_by("pk") if not user.has_usable_password()]
+
+
+def disconnect_all(tokens: Collection[UserToken]) -> None:
+    """Delete them. The signal is sent once the caller's transaction, if any, is committed."""
+    UserToken.objects.filter(pk__in=[token.pk for token in tokens]).delete()
+    for token in tokens:
+        signals.send_on_commit(signals.disconnected, token)

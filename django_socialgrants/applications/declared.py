@@ -11,11 +11,11 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_slug
 from django.utils.translation import gettext as _
 
-from .conf import conf
-from .exceptions import clean_text
-from .models import ProviderCredentials
-from .oauth.values import Secret
-from .registry import provider_choices
+from django_socialgrants.conf import conf
+from django_socialgrants.exceptions import clean_text
+from django_socialgrants.models import ProviderCredentials
+from django_socialgrants.oauth.values import Secret
+from django_socialgrants.registry import provider_choices
 
 SECRETS = ("client_secret", "client_key")
 FIELDS = ("provider", "client_id", *SECRETS, "scope", "implicit_enabled")

@@ -9,9 +9,9 @@ import re
 from django.conf import settings
 from django.http import HttpRequest, QueryDict
 
-from .exceptions import clean_text
-from .flows.refusal import Refusal
-from .oauth.values import Secret
+from django_socialgrants.exceptions import clean_text
+from django_socialgrants.flows.refusal import Refusal
+from django_socialgrants.oauth.values import Secret
 
 _MAX_QUERY = 8 * 1024
 _CODE = re.compile(r"[\x21-\x7e]{1,2048}")  # RFC 6749, appendix A.11, without the space

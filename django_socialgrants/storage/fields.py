@@ -9,8 +9,8 @@ from django.db import models
 from django.db.models import Case
 from django.db.models.functions import Cast
 
-from . import crypto
-from .oauth.values import Secret
+from django_socialgrants import crypto
+from django_socialgrants.oauth.values import Secret
 
 _Model = TypeVar("_Model", bound=models.Model)
 

@@ -8,7 +8,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection, models
 from django.utils import timezone
 
-from django_socialgrants.lookup import latest_token
+from django_socialgrants.flows.kept_query import latest_token
 from django_socialgrants.models import UserToken
 
 

@@ -19,7 +19,7 @@ from django_socialgrants.models import UserToken
 from django_socialgrants.oauth.grants import RefreshTokenGrant
 from django_socialgrants.oauth.provider import Provider
 from django_socialgrants.oauth.values import Circuit, Credentials, Request, Response, Secret, Token, reveal
-from django_socialgrants.transport import exchange
+from django_socialgrants.transport.exchange import exchange
 
 REFRESH_EXPIRED = "refresh_expired"
 

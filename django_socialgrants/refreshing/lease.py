@@ -17,9 +17,9 @@ from django.db import connections, router, transaction
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Case, F, Q, Value, When
 
-from django_socialgrants.clock import DatabaseNow
 from django_socialgrants.conf import conf
 from django_socialgrants.models import UserToken, UserTokenQuerySet
+from django_socialgrants.storage.clock import DatabaseNow
 
 OUTCOME_UNKNOWN = "outcome_unknown"
 """The reason of an active token whose refresh may have been carried out without our hearing of it."""

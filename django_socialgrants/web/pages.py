@@ -22,8 +22,8 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
-from .exceptions import SocialGrantsError, clean_text
-from .flows.refusal import UNREADABLE, Refusal
+from django_socialgrants.exceptions import SocialGrantsError, clean_text
+from django_socialgrants.flows.refusal import UNREADABLE, Refusal
 
 logger = logging.getLogger("django_socialgrants")
 

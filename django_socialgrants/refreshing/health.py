@@ -16,8 +16,8 @@ from datetime import timedelta
 from django.db import IntegrityError, router, transaction
 from django.db.models import F, Q, QuerySet
 
-from django_socialgrants.clock import DatabaseNow
 from django_socialgrants.models import ApplicationHealth, ProviderCredentials
+from django_socialgrants.storage.clock import DatabaseNow
 
 OUTAGE = "outage"
 RATE_LIMITED = "rate_limited"

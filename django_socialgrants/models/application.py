@@ -1,0 +1,95 @@
+"""The applications that are registered at networks, and the health of each."""
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from django_socialgrants.exceptions import UnknownCredentials
+from django_socialgrants.oauth.provider import Provider
+from django_socialgrants.oauth.values import Credentials
+from django_socialgrants.registry import get_provider, provider_choices, providers
+from django_socialgrants.storage.fields import EncryptedField, SealedModel, SealedQuerySet
+
+
+class ProviderCredentialsQuerySet(SealedQuerySet["ProviderCredentials"]):
+    def named(self, name: str) -> "ProviderCredentials":
+        """The application of that name. Raises UnknownCredentials."""
+        try:
+            return self.get(name=name)
+        except self.model.DoesNotExist:
+            raise UnknownCredentials(f"no application is named {name!r}") from None
+
+    def usable(self, flow: str = "code") -> list["ProviderCredentials"]:
+        """All applications that offer the flow, and whose network is in SOCIALGRANTS_PROVIDERS, oldest first."""
+        known = providers()
+        applications = self.filter(provider__in=known).order_by("pk")
+        return [application for application in applications if application.offers(flow)]
+
+
+class ProviderCredentials(SealedModel):
+    """One application that was registered at a network."""
+
+    name = models.SlugField(
+        _("name"), unique=True, help_text=_("How this site's URLs, templates and code call the application.")
+    )
+    provider = models.CharField(_("network"), max_length=32, choices=provider_choices)
+    client_id = models.CharField(_("client id"), max_length=255)
+    client_secret = EncryptedField(_("client secret"), blank=True, bound_to=["provider", "client_id"])
+    client_key = EncryptedField(_("client key"), blank=True, bound_to=["provider", "client_id"])
+    scope = models.CharField(
+        _("scope"), max_length=1000, blank=True, help_text=_("Permissions to ask for, separated by spaces.")
+    )
+    implicit_enabled = models.BooleanField(_("implicit grant enabled"), default=False)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
+
+    objects = ProviderCredentialsQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("provider credentials")
+        verbose_name_plural = _("provider credentials")
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_provider(self) -> Provider:
+        """The network. Raises UnknownProvider when it is no longer in SOCIALGRANTS_PROVIDERS."""
+        return get_provider(self.provider)
+
+    def offers(self, flow: str) -> bool:
+        """Whether this application and its network have a flow, "code" or "implicit"."""
+        provider = self.get_provider()
+        if flow == "implicit":
+            return self.implicit_enabled and "token" in provider.response_types
+        return "code" in provider.response_types and "authorization_code" in provider.token_endpoints
+
+    def to_value(self) -> Credentials:
+        """The credentials as the pure part of this package knows them."""
+        return Credentials(self.client_id, self.client_secret, self.client_key)
+
+
+class ApplicationHealth(models.Model):
+    """How an application has fared at its network's token endpoint lately: shared by all who refresh.
+
+    There is no row for an application that never had trouble.
+    """
+
+    credentials = models.OneToOneField(
+        ProviderCredentials,
+        models.CASCADE,
+        primary_key=True,
+        related_name="health",
+        verbose_name=_("application"),
+    )
+    failures = models.PositiveIntegerField(_("failures in a row"), default=0)
+    paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
+    reason = models.CharField(_("reason"), max_length=64, blank=True)
+    recent = models.CharField(
+        _("recent refreshes"), max_length=100, blank=True
+    )  # "1" for a refusal, else "0"
+
+    class Meta:
+        verbose_name = _("health of an application")
+        verbose_name_plural = _("health of applications")
+
+    def __str__(self) -> str:
+        return f"{self.credentials_id}: {self.failures}"
