@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
+from django.db.migrations.recorder import MigrationRecorder
 from django.test import TestCase
 
 from django_socialgrants.exceptions import UnsafeTransaction
@@ -422,6 +423,7 @@ def prepare():
     store_due(application, 1)
     with connection.schema_editor() as editor:
         editor.delete_model(ApplicationHealth)
+    MigrationRecorder(connection).record_unapplied("socialgrants", "0001_initial")
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,23 @@ class Migration(migrations.Migration):
                     "implicit_enabled",
                     models.BooleanField(default=False, verbose_name="implicit grant enabled"),
                 ),
+                (
+                    "ways",
+                    models.CharField(
+                        blank=True,
+                        help_text="Each way in of the network that is named here has a button. Separate them by spaces.",
+                        max_length=255,
+                        verbose_name="ways in",
+                    ),
+                ),
+                (
+                    "native_redirect_uris",
+                    models.TextField(
+                        blank=True,
+                        help_text="One a line. Native apps may finish their logins with these, and with no others.",
+                        verbose_name="redirect URIs of native apps",
+                    ),
+                ),
                 ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
                 ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
             ],
@@ -146,6 +163,13 @@ class Migration(migrations.Migration):
                         blank=True, bound_to=("credentials_id", "uid"), verbose_name="session secret"
                     ),
                 ),
+                (
+                    "device_id",
+                    django_socialgrants.storage.fields.EncryptedField(
+                        blank=True, bound_to=("credentials_id", "uid"), verbose_name="device id"
+                    ),
+                ),
+                ("way", models.CharField(blank=True, max_length=32, verbose_name="way in")),
                 ("token_type", models.CharField(blank=True, max_length=64, verbose_name="token type")),
                 ("scope", models.CharField(blank=True, max_length=1000, verbose_name="scope")),
                 ("expires_at", models.DateTimeField(blank=True, null=True, verbose_name="expires at")),
@@ -199,7 +223,9 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "user token",
                 "verbose_name_plural": "user tokens",
-                "indexes": [models.Index(fields=["credentials", "next_refresh_at"], name="socialgrants_due")],
+                "indexes": [
+                    models.Index(fields=["credentials", "next_refresh_at", "id"], name="socialgrants_due")
+                ],
                 "constraints": [
                     models.UniqueConstraint(fields=("credentials", "uid"), name="socialgrants_one_identity")
                 ],

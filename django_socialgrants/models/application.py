@@ -39,6 +39,17 @@ class ProviderCredentials(SealedModel):
         _("scope"), max_length=1000, blank=True, help_text=_("Permissions to ask for, separated by spaces.")
     )
     implicit_enabled = models.BooleanField(_("implicit grant enabled"), default=False)
+    ways = models.CharField(
+        _("ways in"),
+        max_length=255,
+        blank=True,
+        help_text=_("Each way in of the network that is named here has a button. Separate them by spaces."),
+    )
+    native_redirect_uris = models.TextField(
+        _("redirect URIs of native apps"),
+        blank=True,
+        help_text=_("One a line. Native apps may finish their logins with these, and with no others."),
+    )
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
 

@@ -51,6 +51,8 @@ class UserToken(SealedModel):
     access_token = EncryptedField(_("access token"), bound_to=["credentials_id", "uid"])
     refresh_token = EncryptedField(_("refresh token"), blank=True, bound_to=["credentials_id", "uid"])
     session_secret = EncryptedField(_("session secret"), blank=True, bound_to=["credentials_id", "uid"])
+    device_id = EncryptedField(_("device id"), blank=True, bound_to=["credentials_id", "uid"])
+    way = models.CharField(_("way in"), max_length=32, blank=True)
     token_type = models.CharField(_("token type"), max_length=64, blank=True)
     scope = models.CharField(_("scope"), max_length=1000, blank=True)
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
@@ -77,7 +79,7 @@ class UserToken(SealedModel):
         constraints = [
             models.UniqueConstraint(fields=["credentials", "uid"], name="socialgrants_one_identity")
         ]
-        indexes = [models.Index(fields=["credentials", "next_refresh_at"], name="socialgrants_due")]
+        indexes = [models.Index(fields=["credentials", "next_refresh_at", "id"], name="socialgrants_due")]
 
     def __str__(self) -> str:
         return f"{self.credentials_id}:{self.uid}"
@@ -145,6 +147,7 @@ class UserToken(SealedModel):
             now,
             grant_type=grant_type,
             session_secret=token.session_secret,
+            device_id=token.device_id,
             token_type=token.token_type[:64],
             scope=token.scope[:1000],
             profile={**identity.profile, **identity.names(), "email": identity.email},
@@ -199,4 +202,5 @@ class UserToken(SealedModel):
             session_secret=self.session_secret,
             scope=self.scope,
             token_type=self.token_type,
+            device_id=self.device_id,
         )

@@ -116,8 +116,10 @@ class Token(SecretFields):
     session_secret: str | Secret = field(default="", repr=False)
     scope: str = ""
     token_type: str = ""
+    device_id: str | Secret = field(default="", repr=False)
+    """What the token is bound to, at networks that tell devices apart; sent along with every refresh."""
 
-    _secrets = ("access_token", "refresh_token", "session_secret")
+    _secrets = ("access_token", "refresh_token", "session_secret", "device_id")
 
 
 @dataclass(frozen=True)
