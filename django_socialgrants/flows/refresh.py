@@ -22,9 +22,9 @@ from django_socialgrants.models import ProviderCredentials, UserToken
 from django_socialgrants.oauth.values import Credentials
 from django_socialgrants.refreshing import health
 from django_socialgrants.refreshing.committed import autocommit
-from django_socialgrants.refreshing.lease import claim, free, new_owner, release, stored
+from django_socialgrants.refreshing.lease import claim, free, new_owner, release, row_of
 from django_socialgrants.refreshing.request import Renewal, carry_out, prepare, unsealed
-from django_socialgrants.refreshing.settlement import Settlement, Verdict, judge, store
+from django_socialgrants.refreshing.settlement import Settlement, Verdict, judge, settle
 
 _FIRST_POLL, _LAST_POLL = 0.02, 0.25  # seconds
 
@@ -36,10 +36,10 @@ def usable(token: UserToken) -> UserToken:
     refresh could be undone, and ProviderError or DecryptionError when one fails and the token has expired.
     """
     _require_active(token)
-    if token.is_valid(seconds=conf.REFRESH_BEFORE):
+    if not token.is_stale():
         return token
     if not token.is_refreshable():
-        return token if token.is_valid() else _give_up(token, "expired")
+        return token if token.is_valid() else _give_up(token, UserToken.Reason.EXPIRED)
     if token.is_valid() and _is_backing_off(token):
         return token
     try:
@@ -56,11 +56,13 @@ def renewed(token: UserToken) -> UserToken:
     Raises NeedsLogin, UnsafeTransaction, ProviderError, DecryptionError.
     """
     _require_active(token)
-    return _successor(token) if token.is_refreshable() else _give_up(token, "session_expired")
+    if not token.is_refreshable():
+        return _give_up(token, UserToken.Reason.SESSION_EXPIRED)
+    return _successor(token, works=False)
 
 
-def _successor(token: UserToken) -> UserToken:
-    """What this or another process makes of `token`."""
+def _successor(token: UserToken, *, works: bool | None = None) -> UserToken:
+    """What this or another process makes of `token`; `works` as for `prepare`."""
     ends = time.monotonic() + conf.TIMEOUT
     credentials = unsealed(token.credentials.to_value())
     seen = False
@@ -69,13 +71,13 @@ def _successor(token: UserToken) -> UserToken:
         if known is None:
             return current
         seen = True
-        settlement = _refresh(current, credentials, known)
+        settlement = _refresh(current, credentials, known, works=works)
         if settlement.verdict is Verdict.REFRESHED:
             return current
         if settlement.verdict is Verdict.NEEDS_LOGIN:
             raise _needs_login(current, current.reason)
         if settlement.verdict is not Verdict.SUPERSEDED:  # then the next round finds somebody else's work
-            raise settlement.answer.error or MalformedResponse("the network's answer can't be used")
+            raise settlement.reply.error or MalformedResponse("the network's answer can't be used")
 
 
 def _claim_or_wait(token: UserToken, ends: float, *, seen: bool) -> tuple[UserToken, health.Health | None]:
@@ -84,7 +86,7 @@ def _claim_or_wait(token: UserToken, ends: float, *, seen: bool) -> tuple[UserTo
     Waits while somebody else holds the lease. `seen` says that the row was there before. Raises NeedsLogin,
     ProviderUnavailable, UnsafeTransaction.
     """
-    rows = stored().filter(pk=token.pk)
+    rows = row_of(token)
     pause = _FIRST_POLL
     with autocommit() as separate, _telling_locks(separate):
         while True:
@@ -130,28 +132,28 @@ def _fit_still(claimed: UserToken) -> health.Health:
     try:
         return _fit(claimed.credentials)
     except ProviderUnavailable:
-        release(claimed)
+        release([claimed])
         raise
 
 
 def _fit(credentials: ProviderCredentials) -> health.Health:
     """How an application fares that may be asked now."""
-    known = health.health(credentials)
+    known = health.look(credentials)
     if known.pause:
         raise ProviderUnavailable(
             f"refreshes for {credentials.name!r} are paused", retry_after=int(known.pause) + 1
         )
-    return known
+    return known.health
 
 
-def _refresh(token: UserToken, credentials: Credentials, known: health.Health) -> Settlement:
+def _refresh(
+    token: UserToken, credentials: Credentials, known: health.Health, *, works: bool | None
+) -> Settlement:
     """Refresh a claimed token and write down what came of it, for itself and for its application."""
-    prepared = prepare(token, credentials)
-    answer = carry_out(prepared) if isinstance(prepared, Renewal) else prepared
-    settlement = judge(token, answer)
-    if settlement.verdict is Verdict.NEEDS_LOGIN and known.revoked:
-        settlement.verdict = Verdict.HELD_BACK
-    store([settlement], known)
+    prepared = prepare(token, credentials, works=works)
+    reply = carry_out(prepared) if isinstance(prepared, Renewal) else prepared
+    settlement = judge(token, reply)
+    settle([settlement], known)
     return settlement
 
 
@@ -170,7 +172,7 @@ def mark_needs_login(token: UserToken, reason: str) -> bool:
 
     Whoever is refreshing it at the moment comes too late. Sends the signal. Raises UnsafeTransaction.
     """
-    rows = stored().filter(pk=token.pk, state=UserToken.State.ACTIVE, generation=token.generation)
+    rows = row_of(token).filter(state=UserToken.State.ACTIVE, generation=token.generation)
     marks: dict[str, Any] = {
         "state": UserToken.State.NEEDS_LOGIN,
         "reason": reason,
@@ -192,7 +194,7 @@ def _give_up(token: UserToken, reason: str) -> UserToken:
     with suppress(UnsafeTransaction):  # then the next call marks it, in a better place
         if not mark_needs_login(token, reason):
             with autocommit():
-                others = stored().filter(pk=token.pk, state=UserToken.State.ACTIVE)
+                others = row_of(token).filter(state=UserToken.State.ACTIVE)
                 successor = others.exclude(generation=token.generation).with_time().first()
             if successor is not None:
                 return successor

@@ -64,6 +64,9 @@ class Provider:
     """Life of an access token in seconds, where the answer does not say."""
     refresh_lifetime: int | None = None
     """Life of a refresh token in seconds; None when unknown."""
+    reuse_is_fatal: bool = False
+    """Whether a refresh token that is presented twice kills all that came of it: a lost answer is then never asked
+    for again while the access token works, and once at most after that."""
     keep_alive_lifetime: int = 3600
     """Life of an access token in seconds after its `keep_alive_call`."""
     uid_pattern: ClassVar[re.Pattern[str]] = re.compile(r"[0-9]{1,32}", re.ASCII)

@@ -24,7 +24,7 @@ from django_socialgrants.models import UserToken
 
 logger = logging.getLogger("django_socialgrants")
 
-_PERSIST_FOR = 30  # seconds
+PERSIST_FOR = 30  # seconds
 _LOCK_TIMEOUT = 3  # seconds: the caller's own transaction may hold the lock that is waited for, and never end
 
 T = TypeVar("T")
@@ -56,12 +56,14 @@ def autocommit() -> Iterator[bool]:
         own.close()
 
 
-def persistently(write: Callable[[], T]) -> T:
-    """What `write` returns, with its statements committed; tried again for 30 s when the database fails.
+def persistently(write: Callable[[], T], *, ends: float | None = None) -> T:
+    """What `write` returns, with its statements committed; tried again when the database fails.
+
+    Until `ends` on the monotonic clock, by default for 30 s; once in any case.
 
     Raises the database's error after that, or at once inside a `TestCase`, whose transaction is broken by it.
     """
-    ends = time.monotonic() + _PERSIST_FOR
+    ends = time.monotonic() + PERSIST_FOR if ends is None else ends
     pause = 0.1
     while True:
         try:

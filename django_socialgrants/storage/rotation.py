@@ -47,9 +47,6 @@ class Settled:
     error: DecryptionError | None = None
 
 
-Tally = Counter[Outcome]
-
-
 @dataclass
 class Survey:
     """One table: its rows, those of them that are to be rotated, and how many each key is needed for.
@@ -73,13 +70,15 @@ def survey() -> list[Survey]:
     return [_survey(model) for model in encrypted_models()]
 
 
-def rotate(*, settled: Callable[[Settled], object], stopped: Callable[[], object]) -> dict[str, Tally]:
+def rotate(
+    *, settled: Callable[[Settled], object], stopped: Callable[[], object]
+) -> dict[str, Counter[Outcome]]:
     """Rotate every table; what became of its rows, by table.
 
     Each row that is not current is passed to `settled` when it is done with; `stopped` is asked after each.
     Nothing is raised for a row that can't be decrypted: it stays as it is.
     """
-    tallies: dict[str, Tally] = {model._meta.db_table: Counter() for model in encrypted_models()}
+    tallies: dict[str, Counter[Outcome]] = {model._meta.db_table: Counter() for model in encrypted_models()}
     for row in _settle_all():
         tallies[row.table][row.outcome] += 1
         settled(row)

@@ -1,6 +1,7 @@
 """manage.py rotate_encryption_keys"""
 
 import sys
+from collections import Counter
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -11,7 +12,7 @@ from django_socialgrants.exceptions import DecryptionError
 from django_socialgrants.management.interruption import interruptible
 from django_socialgrants.management.progress import above_progress, progress
 from django_socialgrants.storage import rotation
-from django_socialgrants.storage.rotation import Outcome, Settled, Survey, Tally
+from django_socialgrants.storage.rotation import Outcome, Settled, Survey
 
 
 class Command(BaseCommand):
@@ -62,7 +63,7 @@ class Command(BaseCommand):
             return 128 + interruption.signal
         return self.conclude(rotation.survey())
 
-    def print_tallies(self, surveys: list[Survey], tallies: dict[str, Tally]) -> None:
+    def print_tallies(self, surveys: list[Survey], tallies: dict[str, Counter[Outcome]]) -> None:
         for table in surveys:
             tally = tallies[table.table]
             text = _(
