@@ -152,6 +152,46 @@ def test_a_get_with_a_secret_is_refused(new_server):
     assert new_server.connections == 0
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_headers_are_sent_and_their_secrets_revealed(server, method):
+    headers = {"Authorization": Secret(f"Bearer {SECRET}"), "X-Plain": "a b"}
+    send(Request(method, f"{server.url}/", headers=headers))
+    [call] = server.calls
+    assert call.headers["authorization"] == f"Bearer {SECRET}"
+    assert call.headers["x-plain"] == "a b"
+    assert SECRET not in repr(Request(method, f"{server.url}/", headers=headers))
+
+
+def test_headers_do_not_replace_those_of_every_request(server):
+    given = {"HOST": "evil.example", "content-length": "1", "accept-Encoding": "br", "user-agent": "x"}
+    send(Request("POST", f"{server.url}/", {"a": "1"}, given))
+    [call] = server.calls
+    assert call.headers["host"] == server.url.removeprefix("http://")
+    assert call.headers["accept-encoding"] == "gzip"
+    assert call.headers["user-agent"] == "django-socialgrants"
+    assert call.body == b"a=1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X-Some", f"{SECRET}\r\nX-Other: 1"),
+        ("X-Some", f"{SECRET}\n"),
+        ("X-Some", f"{SECRET} ё"),
+        ("X-Some", f" {SECRET}"),
+        ("X Some", SECRET),
+        ("X-Some:", SECRET),
+        ("", SECRET),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_header_that_would_be_read_as_something_else_is_refused(new_server, method, name, value):
+    with pytest.raises(ValueError, match="header") as caught:
+        send(Request(method, f"{new_server.url}/", headers={name: Secret(value)}))
+    assert_silent(caught.value)
+    assert new_server.connections == 0
+
+
 def test_an_answer_arrives_whole(server):
     server.on("/", answer(b"\x00\xff raw", status=404, headers={"X-Some": "Header"}))
     response = send(post(server))
@@ -629,7 +669,7 @@ def test_a_server_in_trouble_gives_no_answer(server, status, gateway_status):
         ("identity", b"x" * (BODY_LIMIT + 1)),
         ("br", b"x"),
         ("gzip", b"not gzip"),
-        ("gzip", gzip.compress(b"x")[:-1]),
+        ("gzip", gzip.compress(b"x", mtime=0)[:-1]),
     ],
 )
 def test_trouble_is_trouble_whatever_its_body_looks_like(server, status, encoding, body):
@@ -1041,6 +1081,18 @@ def test_what_a_network_quotes_as_it_was_sent_is_masked(server):
         exchange(post(server, code=Secret(secret)), parse)
     assert caught.value.description == f"code={MASK}"
     assert quote_plus(secret) not in f"{caught.value} {caught.value!r}"
+
+
+def test_a_secret_of_a_header_that_a_network_quotes_is_masked(server):
+    def parse(response):
+        raise OAuthError("invalid_token", response.body.decode())
+
+    server.on("/", lambda call: answer(f"{SECRET} of {call.headers['authorization']}".encode())(call))
+    headers = {"Authorization": Secret(f"Bearer {SECRET}")}
+    with pytest.raises(OAuthError) as caught:
+        exchange(Request("GET", f"{server.url}/", headers=headers), parse)
+    assert caught.value.description == f"{MASK} of {MASK}"
+    assert_silent(caught.value)
 
 
 def test_errors_of_a_parser_lose_its_frames_and_causes(server):

@@ -143,11 +143,16 @@ class Identity:
 
 @dataclass(frozen=True)
 class Request:
-    """A request to a network: `params` are form-encoded into the body of a POST."""
+    """A request to a network: `params` are form-encoded into the body of a POST.
+
+    `headers` are sent beside those of every request, which they can't replace. Each `Secret` among the values of
+    both is revealed only when it is sent; a GET has none among its `params`, which are part of its URL.
+    """
 
     method: str
     url: str
     params: Mapping[str, str | Secret] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str | Secret] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ where the secrets are, but raised where none is.
 """
 
 import ipaddress
+import re
 import time
 import zlib
 from collections.abc import Callable, Mapping
@@ -37,6 +38,8 @@ from .pool import send_prepared
 USER_AGENT = "django-socialgrants"
 
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": USER_AGENT}
+_FIELD_NAME = re.compile(r"[A-Za-z][-A-Za-z]*")
+_FIELD_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 T = TypeVar("T")
 
@@ -45,7 +48,8 @@ def send(request: Request) -> Response:
     """Send `request` and return the whole answer, within SOCIALGRANTS_TIMEOUT seconds.
 
     Any status below 500 but redirects and 429 is an answer. Raises ProviderUnavailable (DeadlineExceeded when
-    time was up) or MalformedResponse; DecryptionError when a secret in `params` can't be read.
+    time was up) or MalformedResponse; DecryptionError when a secret in `params` or `headers` can't be read;
+    ValueError when the request can't be put into HTTP.
     """
     endpoint = _endpoint(request.url, conf.INSECURE_LOOPBACK)
     prepared = _prepare(request, endpoint)
@@ -103,9 +107,16 @@ def is_loopback(host: str) -> bool:
 
 
 def _secrets(request: Request) -> list[str]:
-    """The secrets of a request in clear, as they are and as they are written in its body."""
+    """The secrets of a request in clear, as they are and as they are written in its body or headers."""
     secrets = [value.reveal() for value in request.params.values() if isinstance(value, Secret)]
-    return [*secrets, *(quote_plus(secret, errors="replace") for secret in secrets)]
+    secrets += [quote_plus(secret, errors="replace") for secret in secrets]
+    for value in request.headers.values():
+        if isinstance(value, Secret):
+            secrets += [
+                value.reveal(),
+                value.reveal().partition(" ")[2],
+            ]  # "Bearer" of an `Authorization` is none
+    return secrets
 
 
 class _Endpoint(NamedTuple):
@@ -137,11 +148,14 @@ def _endpoint(url: str, insecure_loopback: bool) -> _Endpoint:
 
 def _prepare(request: Request, endpoint: _Endpoint) -> PreparedRequest | ValueError:
     """The request as it goes over the wire, or the error to raise: those of `requests` hold what they met."""
-    if request.method != "POST" and _secrets(request):
+    if request.method != "POST" and any(isinstance(value, Secret) for value in request.params.values()):
         return ValueError(f"a {request.method} would carry a secret in its URL")
     prepared = PreparedRequest()
     revealed = {name: reveal(value) for name, value in request.params.items()}
-    headers = {"Host": endpoint.authority, **_HEADERS}
+    headers = CaseInsensitiveDict((name, reveal(value)) for name, value in request.headers.items())
+    if not all(_FIELD_NAME.fullmatch(name) and _FIELD_VALUE.fullmatch(headers[name]) for name in headers):
+        return ValueError("a header is not printable ASCII")
+    headers.update({"Host": endpoint.authority, **_HEADERS})
     try:
         if request.method != "POST":
             prepared.prepare(request.method, endpoint.url, headers=headers, params=revealed)
@@ -153,8 +167,8 @@ def _prepare(request: Request, endpoint: _Endpoint) -> PreparedRequest | ValueEr
         return ValueError("a parameter is not valid Unicode")
     # By hand: `prepare()` would look for files, cookies, passwords and hooks first.
     prepared.method, prepared.url, prepared.body = "POST", endpoint.url, body
-    headers |= {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(body))}
-    prepared.headers = CaseInsensitiveDict(headers)
+    headers.update({"Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(body))})
+    prepared.headers = headers
     return prepared
 
 
