@@ -139,7 +139,7 @@ def test_a_cut_answer_ends_in_the_middle(ask, kind):
         json.loads(received)
 
 
-@pytest.mark.parametrize("kind", GRANTS)
+@pytest.mark.parametrize("kind", sorted(GRANTS))
 def test_an_answer_may_lack_its_access_token(ask, kind):
     begin("no-access-token")
     answer = answer_of(ask(kind))
