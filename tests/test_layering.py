@@ -37,9 +37,10 @@ IMPURE = """
     applications.sync
     refreshing.committed refreshing.report refreshing.workers
     refreshing.health refreshing.lease refreshing.request
-    refreshing.due refreshing.settlement
+    refreshing.due refreshing.settlement refreshing.turn
     refreshing.lane
-    flows.refusal flows.accounts flows.kept_query
+    flows.refusal flows.kept_query
+    flows.accounts
     flows.state
     flows.refresh flows.refresh_due
     flows.call
@@ -49,7 +50,6 @@ IMPURE = """
     backends middleware decorators
     web.pages
     web.callback
-    web.redirect_uris
     templatetags web.views
     urls
     checks.credentials checks.database checks.keys checks.providers checks.settings checks.site

@@ -20,7 +20,7 @@ from django_socialgrants.oauth.provider import Provider
 from django_socialgrants.oauth.values import Secret
 from django_socialgrants.registry import providers
 from django_socialgrants.storage.clock import database_time
-from django_socialgrants.web.redirect_uris import redirect_uri
+from django_socialgrants.web.callback import redirect_uri
 
 _SUFFIX = 4
 _LONG_ENOUGH = 4 * _SUFFIX

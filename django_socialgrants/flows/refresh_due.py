@@ -15,12 +15,11 @@ from django.db import Error as DatabaseFailure
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from django_socialgrants.conf import conf
 from django_socialgrants.exceptions import UnknownCredentials
 from django_socialgrants.models import ProviderCredentials, UserToken
-from django_socialgrants.refreshing.committed import autocommit
 from django_socialgrants.refreshing.due import Due
 from django_socialgrants.refreshing.lane import Lane
+from django_socialgrants.refreshing.lease import is_late
 from django_socialgrants.refreshing.report import RETRY, Problem, Report, Tally
 from django_socialgrants.refreshing.request import Renewal, Reply, carry_out
 from django_socialgrants.refreshing.settlement import halts
@@ -66,21 +65,20 @@ def refresh_due(
     began = time.monotonic()
     report = Report()
     believe = accept_mass_revocation and not dry_run
-    with autocommit():
-        lanes = [
-            Lane(
-                application,
-                report.applications.setdefault(application.name, Tally()),
-                Due(application, started, within),
-                believe=believe,
-            )
-            for application, started in _applications(names)
-        ]
-        watch(report)
-        if not dry_run:
-            for lane in lanes:
-                lane.open_up()
-            _Run(lanes, bounds, stop, began, lambda: watch(report)).work()
+    lanes = [
+        Lane(
+            application,
+            report.applications.setdefault(application.name, Tally()),
+            Due(application, started, within),
+            believe=believe,
+        )
+        for application, started in _applications(names)
+    ]
+    watch(report)
+    if not dry_run:
+        for lane in lanes:
+            lane.open_up()
+        _Run(lanes, bounds, stop, began, lambda: watch(report)).work()
     report.seconds = time.monotonic() - began
     return report
 
@@ -173,7 +171,7 @@ class _Run:
     def _carry_out(self, job: _Job) -> _Result:
         """What the threads do. They touch no database."""
         lane, renewal = job
-        if self._stops() or lane.is_halted or _is_late(renewal.token):
+        if self._stops() or lane.is_halted or is_late(renewal.token):
             return lane, renewal.token, None
         try:
             reply = carry_out(renewal, may_repeat=lambda: not self._stops())
@@ -232,8 +230,3 @@ class _Run:
             lane.tally.worsen(RETRY, Problem.DATABASE, note)
             for other in self._lanes:
                 other.close(Problem.DATABASE, note)
-
-
-def _is_late(token: UserToken) -> bool:
-    """Whether the lease may end before a request, its repetition and the storing of its answer are over."""
-    return time.monotonic() - token.read_at > conf.LEASE - 2.5 * conf.TIMEOUT

@@ -4,14 +4,15 @@ A lease is taken by one conditional UPDATE, ends by itself on the database's clo
 owner alone. One that ended by itself belonged to a process that died or froze: nobody knows what became of its
 request, and the token's `reason` says so from then on.
 
-Every statement names whose token a row is, beside its key: a connection that sees other tables than the caller's
-(another schema, another tenant) finds nothing there. Several rows are locked in the order of their keys, as
-everybody does who changes several tokens in one transaction.
+Statements name whose token a row is, or the owner of its lease: a connection that sees other tables than the
+caller's (another schema, another tenant) finds nothing there. Several rows are locked in the order of their keys,
+as everybody does who changes several tokens in one transaction.
 """
 
 import os
 import platform
 import secrets
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -45,7 +46,7 @@ def stored() -> UserTokenQuerySet:
 
 
 def row_of(token: UserToken) -> UserTokenQuerySet:
-    """The row of `token`, if it is the same person's in the same application."""
+    """Its row and no other: where a connection looks into another schema the same key is somebody else's."""
     return stored().filter(pk=token.pk, credentials=token.credentials_id, uid=token.uid, user=token.user_id)
 
 
@@ -67,6 +68,14 @@ def claim(tokens: UserTokenQuerySet, owner: str) -> int:
         lease_owner=owner,
         lease_until=DatabaseNow(conf.LEASE),
     )
+
+
+def is_late(token: UserToken) -> bool:
+    """Whether a claimed token's lease may end before a request, its repetition and the storing of its answer.
+
+    Somebody whose process was frozen after the claim learns here that the refresh token may no longer be theirs.
+    """
+    return time.monotonic() - token.read_at > conf.LEASE - 2.5 * conf.TIMEOUT
 
 
 def claim_many(tokens: UserTokenQuerySet, owner: str) -> None:
