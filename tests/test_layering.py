@@ -16,6 +16,7 @@ PURE = """
     exceptions
     oauth.values
     oauth.grants
+    oauth.reading
     oauth.provider
     providers.signing
     providers.ok providers.mailru

@@ -11,7 +11,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from django_socialgrants.conf import conf
-from django_socialgrants.oauth.provider import Provider, seconds
+from django_socialgrants.oauth.provider import Provider
+from django_socialgrants.oauth.reading import seconds
 from django_socialgrants.oauth.values import Identity, Token
 from django_socialgrants.registry import providers
 from django_socialgrants.storage.clock import DatabaseNow

@@ -52,7 +52,7 @@ def code_callback(request: HttpRequest, name: str) -> HttpResponseBase:
     states = query.states()
     attempt = state.accept(request, states, credentials, flow="code")
     verifier = state.code_verifier(states[0]) if credentials.get_provider().pkce else ""
-    grant = AuthorizationCodeGrant(authorization_code(query), attempt.redirect_uri, verifier)
+    grant = AuthorizationCodeGrant(authorization_code(query), attempt.redirect_uri, verifier, state=states[0])
     login.finish(request, attempt, credentials, grant)
     return HttpResponseRedirect(attempt.next_url)
 
