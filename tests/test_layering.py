@@ -40,7 +40,8 @@ IMPURE = """
     refreshing.request
     refreshing.settlement
     refreshing.lane
-    flows.refusal flows.accounts flows.kept_query
+    flows.refusal flows.kept_query
+    flows.accounts
     flows.state
     flows.refresh flows.refresh_due
     flows.call
@@ -50,7 +51,6 @@ IMPURE = """
     backends middleware decorators
     web.pages
     web.callback
-    web.redirect_uris
     templatetags web.views
     urls
     checks.credentials checks.database checks.keys checks.providers checks.settings checks.site

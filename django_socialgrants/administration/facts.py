@@ -19,7 +19,7 @@ from django_socialgrants.models import ApplicationHealth, ProviderCredentials, U
 from django_socialgrants.oauth.provider import Provider
 from django_socialgrants.oauth.values import Secret
 from django_socialgrants.registry import providers
-from django_socialgrants.web.redirect_uris import redirect_uri
+from django_socialgrants.web.callback import redirect_uri
 
 from .words import HEALTH_REASONS
 
