@@ -37,7 +37,7 @@ IMPURE = """
     applications.declared applications.problems
     applications.sync
     refreshing.committed refreshing.health refreshing.lease refreshing.report refreshing.workers
-    refreshing.request
+    refreshing.request refreshing.turn
     refreshing.settlement
     refreshing.lane
     flows.refusal flows.kept_query

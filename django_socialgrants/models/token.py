@@ -121,6 +121,10 @@ class UserToken(SealedModel):
         """Whether the access token lives for at least so many seconds more, as far as its expiry tells."""
         return self.expires_at is None or self.now + timedelta(seconds=seconds) < self.expires_at
 
+    def is_backing_off(self) -> bool:
+        """Whether refreshes have failed, and the time for the next try has not come."""
+        return self.failures > 0 and self.next_refresh_at is not None and self.now < self.next_refresh_at
+
     @property
     def network(self) -> str:
         """What people call the network, or the application's name if the network is no longer known."""
