@@ -25,7 +25,8 @@ IMPURE = """
     registry crypto
     storage.clock storage.fields
     storage.rotation
-    models.application models.used_state
+    models.validators models.used_state
+    models.application
     models.token
     models
     transport.answer

@@ -53,6 +53,8 @@ class Provider:
     scope_separator: str = " "
     pkce: bool = False
     """Whether it takes part in PKCE (RFC 7636) with S256."""
+    ways: Mapping[str, str] = {}
+    """Ways in that one application offers, by the network's word for each, with a title; the default one first."""
     labels: Mapping[str, str] = {}
     """Its own names for client_id, client_secret and client_key."""
     required_credentials: tuple[str, ...] = ("client_id", "client_secret")
