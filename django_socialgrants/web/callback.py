@@ -130,7 +130,7 @@ class AuthorizationResponse:
         if not _CODE.fullmatch(code.reveal()):
             raise Refusal("malformed_callback")
         verifier = state.code_verifier(own_state) if credentials.get_provider().pkce else ""
-        return AuthorizationCodeGrant(code, attempt.redirect_uri, verifier)
+        return AuthorizationCodeGrant(code, attempt.redirect_uri, verifier, state=own_state)
 
     def _implicit_grant(self) -> ImplicitGrant:
         self._fragment.check("access_token")
