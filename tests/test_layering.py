@@ -16,6 +16,7 @@ PURE = """
     exceptions
     oauth.values
     oauth.grants
+    oauth.reading
     oauth.provider
     providers.signing
     providers.ok providers.mailru
@@ -37,7 +38,7 @@ IMPURE = """
     applications.declared applications.problems
     applications.sync
     refreshing.committed refreshing.health refreshing.lease refreshing.report refreshing.workers
-    refreshing.request
+    refreshing.request refreshing.turn
     refreshing.settlement
     refreshing.lane
     flows.refusal flows.kept_query
