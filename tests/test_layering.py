@@ -29,7 +29,7 @@ IMPURE = """
     models.application models.used_state
     models.token
     models
-    transport.answer
+    transport.answer transport.names
     transport.deadline
     transport.pool
     transport.exchange
