@@ -30,7 +30,7 @@ IMPURE = """
     models.application
     models.token
     models
-    transport.answer
+    transport.answer transport.names
     transport.deadline
     transport.pool
     transport.exchange
