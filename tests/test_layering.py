@@ -28,9 +28,7 @@ IMPURE = """
     models.application models.used_state
     models.token
     models
-    transport.answer
-    transport.deadline
-    transport.pool
+    transport.connections
     transport.exchange
     signals
     applications.declared applications.problems
