@@ -25,7 +25,7 @@ from typing import Any
 from requests import PreparedRequest
 from requests import Response as RequestsResponse
 from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, prepend_scheme_if_needed, select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.connection import create_connection
@@ -287,14 +287,11 @@ class _Adapter(HTTPAdapter):
         return self._pool((request.url or "").partition("?")[0], *(proxies or {}).items())
 
     def _find_pool(self, url: str, *proxies: tuple[str, str]) -> Any:
-        request = PreparedRequest()
-        request.url = url
-        return super().get_connection_with_tls_context(request, True, dict(proxies))
-
-    def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        """Which host it is; whom to trust was said when the pools were made."""
-        host, _ = super().build_connection_pool_key_attributes(*args, **kwargs)
-        return host, {}
+        proxy = select_proxy(url, dict(proxies))
+        manager = (
+            self.proxy_manager_for(prepend_scheme_if_needed(proxy, "http")) if proxy else self.poolmanager
+        )
+        return manager.connection_from_url(url)
 
     def cert_verify(self, *args: Any) -> None:
         """That of `requests` would have every connection load the authorities again."""

@@ -37,6 +37,7 @@ BODY_LIMIT = 256 * 1024
 USER_AGENT = "django-socialgrants"
 
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": USER_AGENT}
+_HOST = re.compile(r"[-.:\w]+")
 _FIELD_NAME = re.compile(r"[A-Za-z][-A-Za-z]*")
 _FIELD_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
 
@@ -94,7 +95,7 @@ def is_secure(url: str) -> bool:
         return False
     if parts.scheme == "http":
         return conf.INSECURE_LOOPBACK and is_loopback(host)
-    return parts.scheme == "https" and bool(host)
+    return parts.scheme == "https" and bool(_HOST.fullmatch(host))
 
 
 def _secrets(request: Request) -> list[str]:
