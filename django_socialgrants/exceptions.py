@@ -94,7 +94,7 @@ class NeedsLogin(SocialGrantsError):
 class UnsafeTransaction(SocialGrantsError):
     """A token can't be refreshed here and now: the caller's transaction would undo it, or is in its way.
 
-    No request was sent. `flows.autocommit` tells when that is so.
+    No request was sent. `refreshing.committed` tells when that is so.
     """
 
 

@@ -15,15 +15,37 @@ OK_UID = "561234567890"
 MAILRU_UID = "12900285598278158001"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """The whole suite keeps every core busy; files that are asked for by name share one process, as do workers."""
+    whole = config.args_source is config.ArgsSource.TESTPATHS and not hasattr(config, "workerinput")
+    if whole and config.getoption("numprocesses", 0) is None:  # pytest-xdist is there, and -n was not given
+        config.option.numprocesses = "auto"
+        config.option.dist = "worksteal"
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Leave out, and do not skip, what is about another database than the one that is tested."""
+    """Mark what folders and fixtures tell, and leave out what is about another database than the one in use."""
     engine = settings.DATABASES["default"]["ENGINE"].rpartition(".")[2].removesuffix("3")
-    left_out = [
-        item for item in items if any(engine not in mark.args for mark in item.iter_markers("only_on"))
-    ]
+    left_out = []
+    for item in items:
+        folder = item.path.parent.name
+        if folder in ("browser", "processes"):
+            item.add_marker("slow")
+        if folder != "browser" and _commits(item):
+            item.add_marker("database")
+        if any(engine not in mark.args for mark in item.iter_markers("only_on")):
+            left_out.append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def _commits(item):
+    """Whether the test has real transactions of its own, which is where databases differ most."""
+    mark = item.get_closest_marker("django_db")
+    return "transactional_db" in item.fixturenames or bool(mark and mark.kwargs.get("transaction"))
 
 
 @pytest.hookimpl(wrapper=True)

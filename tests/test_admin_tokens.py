@@ -260,7 +260,7 @@ def test_a_dead_token_keeps_its_reason(admin_client, token, heard):
 def test_a_refresh_that_is_under_way_does_not_undo_the_mark(admin_client, network, token, heard, monkeypatch):
     carry_out = flow.carry_out
 
-    def interrupted(renewal):
+    def interrupted(renewal, **options):
         result = carry_out(renewal)
         do(admin_client, "mark_as_needs_login", [token])
         return result

@@ -16,6 +16,7 @@ PURE = """
     exceptions
     oauth.values
     oauth.grants
+    oauth.reading
     oauth.provider
     providers.signing
     providers.ok providers.mailru
@@ -25,19 +26,21 @@ IMPURE = """
     registry crypto
     storage.clock storage.fields
     storage.rotation
-    models.application models.used_state
+    models.validators models.used_state
+    models.application
     models.token
     models
-    transport.connections
+    transport.connections transport.names
     transport.exchange
     signals
     applications.declared applications.problems
     applications.sync
     refreshing.committed refreshing.health refreshing.lease refreshing.report refreshing.workers
-    refreshing.request
+    refreshing.request refreshing.turn
     refreshing.settlement
     refreshing.lane
-    flows.refusal flows.accounts flows.kept_query
+    flows.refusal flows.kept_query
+    flows.accounts
     flows.state
     flows.refresh flows.refresh_due
     flows.call
@@ -47,7 +50,6 @@ IMPURE = """
     backends middleware decorators
     web.pages
     web.callback
-    web.redirect_uris
     templatetags web.views
     urls
     checks.credentials checks.database checks.keys checks.providers checks.settings checks.site

@@ -670,7 +670,7 @@ def test_a_server_in_trouble_gives_no_answer(server, status, gateway_status):
         ("identity", b"x" * (BODY_LIMIT + 1)),
         ("br", b"x"),
         ("gzip", b"not gzip"),
-        ("gzip", gzip.compress(b"x")[:-1]),
+        ("gzip", gzip.compress(b"x", mtime=0)[:-1]),
     ],
 )
 def test_trouble_is_trouble_whatever_its_body_looks_like(server, status, encoding, body):

@@ -4,13 +4,15 @@ from collections.abc import Collection
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import models
+from django.db import models, transaction
 from django.utils.crypto import get_random_string
 
 from django_socialgrants import signals
 from django_socialgrants.models import ProviderCredentials, UserToken, UserTokenQuerySet
 from django_socialgrants.oauth.values import Identity
 from django_socialgrants.registry import providers
+
+from .refusal import Refusal
 
 
 def create_user(identity: Identity, credentials: ProviderCredentials) -> AbstractBaseUser:
@@ -42,6 +44,21 @@ def locked_out_without(tokens: UserTokenQuerySet) -> list[AbstractBaseUser]:
     safe = others.exclude(pk__in=tokens.order_by().values("pk")).filter(user__in=owners).values("user")
     users = get_user_model()._default_manager.using(tokens.db).filter(pk__in=owners).exclude(pk__in=safe)
     return [user for user in users.order_by("pk") if not user.has_usable_password()]
+
+
+def disconnect(user: AbstractBaseUser, pk: int) -> None:
+    """Forget the token `pk` of `user`, unless it is the last way to log in. Raises Refusal."""
+    own = UserToken.objects.filter(user_id=user.pk)
+    with transaction.atomic():
+        own.update(
+            generation=models.F("generation")
+        )  # a lock in every database: of two disconnects one waits
+        token = own.filter(pk=pk).first()
+        if token is None:
+            raise Refusal("not_found")
+        if locked_out_without(own.filter(pk=pk)):
+            raise Refusal("last_login")
+        disconnect_all([token])
 
 
 def disconnect_all(tokens: Collection[UserToken]) -> None:

@@ -15,11 +15,10 @@ from django.db import DatabaseError
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from django_socialgrants.conf import conf
 from django_socialgrants.exceptions import UnknownCredentials
 from django_socialgrants.models import ProviderCredentials, UserToken
-from django_socialgrants.refreshing.committed import autocommit
 from django_socialgrants.refreshing.lane import Lane
+from django_socialgrants.refreshing.lease import is_late
 from django_socialgrants.refreshing.report import RETRY, Report, Tally
 from django_socialgrants.refreshing.request import Answer, Renewal, carry_out
 from django_socialgrants.refreshing.settlement import halts
@@ -61,22 +60,21 @@ def refresh_due(
     """
     began = time.monotonic()
     report = Report()
-    with autocommit():
-        lanes = [
-            Lane(
-                application,
-                report.applications.setdefault(application.name, Tally()),
-                started=started,
-                within=within,
-                accept_mass_revocation=accept_mass_revocation,
-            )
-            for application, started in _applications(names)
-        ]
-        watch(report)
-        if not dry_run:
-            for lane in lanes:
-                lane.open_up()
-            _Run(lanes, bounds, stop, began, lambda: watch(report)).work()
+    lanes = [
+        Lane(
+            application,
+            report.applications.setdefault(application.name, Tally()),
+            started=started,
+            within=within,
+            accept_mass_revocation=accept_mass_revocation,
+        )
+        for application, started in _applications(names)
+    ]
+    watch(report)
+    if not dry_run:
+        for lane in lanes:
+            lane.open_up()
+        _Run(lanes, bounds, stop, began, lambda: watch(report)).work()
     report.seconds = time.monotonic() - began
     return report
 
@@ -165,7 +163,7 @@ class _Run:
     def _carry_out(self, job: _Job) -> _Result:
         """What the threads do. They touch no database."""
         lane, renewal = job
-        if self._stop() or lane.is_halted or _is_late(renewal.token):
+        if self._stop() or lane.is_halted or is_late(renewal.token):
             return lane, renewal.token, None
         answer = carry_out(renewal, may_repeat=lambda: not self._stop())
         if halts(answer):
@@ -203,8 +201,3 @@ def _surviving(lane: Lane) -> Iterator[None]:
     except DatabaseError as error:
         logger.error("%s: the database failed for too long: %s", lane.application.name, type(error).__name__)
         lane.tally.worsen(RETRY, _("the database failed: %(error)s") % {"error": type(error).__name__})
-
-
-def _is_late(token: UserToken) -> bool:
-    """Whether the lease may end before a request, its repetition and the storing of its answer are over."""
-    return time.monotonic() - token.read_at > conf.LEASE - 2.5 * conf.TIMEOUT

@@ -11,7 +11,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from django_socialgrants.conf import conf
-from django_socialgrants.oauth.provider import Provider, seconds
+from django_socialgrants.oauth.provider import Provider
+from django_socialgrants.oauth.reading import seconds
 from django_socialgrants.oauth.values import Identity, Token
 from django_socialgrants.registry import providers
 from django_socialgrants.storage.clock import DatabaseNow
@@ -119,6 +120,10 @@ class UserToken(SealedModel):
     def is_valid(self, *, seconds: float = 0) -> bool:
         """Whether the access token lives for at least so many seconds more, as far as its expiry tells."""
         return self.expires_at is None or self.now + timedelta(seconds=seconds) < self.expires_at
+
+    def is_backing_off(self) -> bool:
+        """Whether refreshes have failed, and the time for the next try has not come."""
+        return self.failures > 0 and self.next_refresh_at is not None and self.now < self.next_refresh_at
 
     @property
     def network(self) -> str:

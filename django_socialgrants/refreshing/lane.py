@@ -72,7 +72,7 @@ class Lane:
             return
         self._known = health.health(self.application)
         if self._known.revoked and self._accepts_all:
-            health.succeeded(self.application, self._known)
+            persistently(lambda: health.succeeded(self.application, self._known))
             self._known = health.Health(recent=self._known.recent)
         self._recent.extend(self._known.recent)
         if self._known.pause and not self._known.refused:

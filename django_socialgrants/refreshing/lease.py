@@ -8,6 +8,7 @@ request, and the token's `reason` says so from then on.
 import os
 import platform
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -30,6 +31,11 @@ def stored() -> UserTokenQuerySet:
     return UserToken.objects.using(router.db_for_write(UserToken))
 
 
+def row_of(token: UserToken) -> UserTokenQuerySet:
+    """Its row and no other: where a connection looks into another schema the same key is somebody else's."""
+    return stored().filter(pk=token.pk, credentials=token.credentials_id, uid=token.uid, user=token.user_id)
+
+
 def free() -> Q:
     """Tokens that nobody is refreshing now."""
     return Q(lease_until=None) | Q(lease_until__lt=DatabaseNow())
@@ -48,6 +54,14 @@ def claim(tokens: UserTokenQuerySet, owner: str) -> int:
         lease_owner=owner,
         lease_until=DatabaseNow(conf.LEASE),
     )
+
+
+def is_late(token: UserToken) -> bool:
+    """Whether a claimed token's lease may end before a request, its repetition and the storing of its answer.
+
+    Somebody whose process was frozen after the claim learns here that the refresh token may no longer be theirs.
+    """
+    return time.monotonic() - token.read_at > conf.LEASE - 2.5 * conf.TIMEOUT
 
 
 class Held(NamedTuple):
@@ -113,4 +127,4 @@ def _execute(cursor: CursorWrapper, sql: str, params: list[Any]) -> bool:
 
 def release(token: UserToken) -> None:
     """Give one's own lease back, nothing else."""
-    stored().filter(pk=token.pk, lease_owner=token.lease_owner).update(lease_owner="", lease_until=None)
+    row_of(token).filter(lease_owner=token.lease_owner).update(lease_owner="", lease_until=None)

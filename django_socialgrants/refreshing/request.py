@@ -6,6 +6,7 @@ prepares and stores.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from secrets import token_urlsafe
 
 from django_socialgrants.exceptions import (
     DecryptionError,
@@ -55,16 +56,16 @@ def prepare(token: UserToken, credentials: Credentials) -> Renewal | Answer:
     """The refresh of `token`, or what there is to say without sending anything."""
     if token.refresh_expires_at is not None and token.refresh_expires_at <= token.now:
         return Answer(error=InvalidGrant(REFRESH_EXPIRED))
-    if not credentials.client_secret:
-        return Answer(error=InvalidClient("invalid_client", "no client_secret is stored"))
     provider = token.credentials.get_provider()
     try:
+        provider.require_secret(credentials)
         if "refresh_token" in provider.token_endpoints and token.refresh_token:
-            grant = RefreshTokenGrant(token.refresh_token.reveal())
+            device_id = token.device_id.reveal() if token.device_id else ""
+            grant = RefreshTokenGrant(token.refresh_token.reveal(), device_id, token_urlsafe(32))
             request = provider.token_request(credentials, grant)
-            return Renewal(token, request, provider.parse_token_response)
+            return Renewal(token, request, lambda response: provider.parse_token_response(response, grant))
         return _keep_alive(token, credentials, provider)
-    except (DecryptionError, UnsupportedGrant, ValueError) as error:
+    except (DecryptionError, InvalidClient, UnsupportedGrant, ValueError) as error:
         return Answer(error=error)
 
 

@@ -1,4 +1,4 @@
-"""The two applications which a site logs in with: registered at the sandbox, made known to the site."""
+"""The applications which a site logs in with: registered at the sandbox, made known to the site."""
 
 from __future__ import annotations
 
@@ -11,21 +11,26 @@ from django.db import transaction
 from django.urls import NoReverseMatch, reverse
 
 from django_socialgrants.models import ProviderCredentials
+from django_socialgrants.registry import providers
 
 from .models import Application
-from .networks import MAILRU, NETWORKS, OK, Network, Rotation
+from .networks import MAILID, MAILRU, NETWORKS, OK, VKID, Network, Rotation
 
 
 @dataclass(frozen=True)
 class _Registration:
     client_id: str
     scope: str
+    is_public: bool = False
+    """Whether the site is given no secret: such an application proves itself with PKCE alone."""
 
 
 # The ids are fixed, so that loading again finds what it loaded before; secrets are drawn for each database.
 _REGISTRATIONS: Mapping[str, _Registration] = {
     OK.id: _Registration("512000000000", "VALUABLE_ACCESS GET_EMAIL"),
     MAILRU.id: _Registration("700000", "stream"),
+    VKID.id: _Registration("51000001", "vkid.personal_info email", is_public=True),
+    MAILID.id: _Registration("00000000000000000000000000000001", "userinfo offline_access"),
 }
 
 
@@ -34,7 +39,9 @@ class CredentialsInUse(Exception):
 
 
 def load(origins: Iterable[str], rotations: Mapping[str, Rotation] | None = None) -> list[Application]:
-    """Register one application per network for a site at these origins, and store its credentials there.
+    """Register an application of each network that the site knows, and store its credentials there.
+
+    `origins` are those of the site.
 
     Loading again changes nothing but the redirect URIs, which are those of the last call, and mends secrets
     that differ: a scope that somebody changed in the site's credentials stays. So does the way in which
@@ -44,7 +51,8 @@ def load(origins: Iterable[str], rotations: Mapping[str, Rotation] | None = None
     """
     origins = list(origins)
     with transaction.atomic():
-        return [_load(network, origins, (rotations or {}).get(network.id)) for network in NETWORKS.values()]
+        known = [network for network in NETWORKS.values() if network.id in providers()]
+        return [_load(network, origins, (rotations or {}).get(network.id)) for network in known]
 
 
 def default_origins(sandbox_url: str) -> list[str]:
@@ -70,10 +78,14 @@ def _load(network: Network, origins: list[str], rotation: Rotation | None) -> Ap
     )
     application.name = "Your site"
     application.redirect_uris = [f"{origin}{path}" for origin in origins for path in _callback_paths(name)]
-    application.implicit_enabled = application.password_enabled = True
+    application.implicit_enabled = "token" in network.response_types
+    application.password_enabled = True
     application.rotation = rotation or application.rotation
     application.save()
-    shared = {"client_secret": application.client_secret, "client_key": application.client_key}
+    shared = {
+        "client_secret": "" if registration.is_public else application.client_secret,
+        "client_key": application.client_key if network.signs_calls else "",
+    }
     ProviderCredentials.objects.update_or_create(
         name=name,
         defaults=shared,
@@ -82,7 +94,8 @@ def _load(network: Network, origins: list[str], rotation: Rotation | None) -> Ap
             "provider": network.id,
             "client_id": application.client_id,
             "scope": registration.scope,
-            "implicit_enabled": True,
+            "implicit_enabled": application.implicit_enabled,
+            "ways": " ".join(network.ways),
         },
     )
     return application

@@ -1,5 +1,6 @@
 """What an application asks for at the authorization endpoint: RFC 6749, sections 4.1.1 and 4.2.1."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -9,8 +10,10 @@ from django.http import QueryDict
 from django.utils.translation import gettext as _
 
 from .models import Application
-from .networks import Network
+from .networks import PKCE, Network
 from .wire import Repeated, single_values
+
+_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class Unacceptable(Exception):
@@ -28,6 +31,13 @@ class AuthorizationRequest:
     """Permissions, separated by spaces whatever the network's separator is."""
     state: str | None
     """None when absent: then it is not echoed either."""
+    code_challenge: str
+    way: str
+    """Which account to come in with, in the network's word for it; "" where there is no choice."""
+    prompt: str
+    """That of OpenID Connect Core, section 3.1.2.1: "none", "consent", ..."""
+    refreshable: bool
+    """Whether a refresh token is asked for."""
 
     @classmethod
     def parse(cls, network: Network, query: QueryDict) -> Self:
@@ -43,14 +53,31 @@ class AuthorizationRequest:
         if not application.allows_redirect(redirect_uri):
             raise Unacceptable(_("The redirect_uri is not one of those registered for this application."))
         response_type = params.get("response_type", "")
-        if response_type not in ("code", "token"):
-            raise Unacceptable(_("The response_type is neither “code” nor “token”."))
-        scopes = [scope for scope in params.get("scope", "").split(network.scope_separator) if scope]
+        if response_type not in network.response_types:
+            known = ", ".join(sorted(network.response_types))
+            raise Unacceptable(_("The response_type is not one of these: %(known)s.") % {"known": known})
+        state = params.get("state")
+        if network.state_pattern and not network.state_pattern.fullmatch(state or ""):
+            raise Unacceptable(_("The state is too short, or holds a character that is not allowed."))
+        way = params.get("provider", next(iter(network.ways), ""))
+        if network.ways and way not in network.ways:
+            raise Unacceptable(_("There is no way in “%s”.") % way)
+        asked = params.get("scope", "") or network.default_scope
+        scopes = [scope for scope in asked.split(network.scope_separator) if scope]
         # The real ones may ignore a permission that they do not know; here a slip had better be seen.
         if unknown := [scope for scope in scopes if scope not in network.scopes]:
             raise Unacceptable(_("There is no permission “%s”.") % unknown[0])
-        scope = " ".join(dict.fromkeys(scopes))
-        return cls(application, response_type, redirect_uri, scope, params.get("state"))
+        return cls(
+            application,
+            response_type,
+            redirect_uri,
+            scope=" ".join(dict.fromkeys(scopes)),
+            state=state,
+            code_challenge=_code_challenge(network, params),
+            way=way,
+            prompt=params.get("prompt", ""),
+            refreshable=_wants_refresh_token(network, scopes, params),
+        )
 
     @property
     def origin(self) -> str:
@@ -69,3 +96,22 @@ class AuthorizationRequest:
     def _encoded(self, answer: Mapping[str, str]) -> str:
         echo = {} if self.state is None else {"state": self.state}
         return urlencode({**answer, **echo}, quote_via=quote)
+
+
+def _wants_refresh_token(network: Network, scopes: list[str], params: Mapping[str, str]) -> bool:
+    """Clients of old say prompt_force=1; those of today ask for a permission, and for the question to be asked."""
+    if not network.offline_scope or params.get("prompt_force") == "1":
+        return True
+    return network.offline_scope in scopes and params.get("prompt") == "consent"
+
+
+def _code_challenge(network: Network, params: Mapping[str, str]) -> str:
+    """The challenge of RFC 7636, section 4.3; "" where none is sent, or the network pays no attention."""
+    if network.pkce is PKCE.IGNORED:
+        return ""
+    challenge, method = params.get("code_challenge", ""), params.get("code_challenge_method", "")
+    if not challenge and network.pkce is PKCE.OPTIONAL:
+        return ""
+    if not _CHALLENGE.fullmatch(challenge) or method not in ("S256", "s256") or "code_verifier" in params:
+        raise Unacceptable(_("The code_challenge is missing or malformed, or its method is not S256."))
+    return challenge

@@ -4,6 +4,7 @@ It keeps nothing: the request stays in the address, the form adds who answers an
 it asks every time, so that there is always a choice of person.
 """
 
+import secrets
 from collections.abc import Callable, Mapping
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -23,14 +24,16 @@ Fragment = Callable[[Tokens], Mapping[str, str]]
 
 @page
 @require_http_methods(["GET", "HEAD", "POST"])
-def authorize(request: HttpRequest, network: Network, fragment: Fragment) -> HttpResponse:
-    """`fragment` says how the network words the answer of the implicit flow."""
+def authorize(request: HttpRequest, network: Network, fragment: Fragment | None = None) -> HttpResponse:
+    """`fragment` says how the network words the answer of the implicit flow, if it has one."""
     try:
         asked = AuthorizationRequest.parse(network, request.GET)
     except Unacceptable as error:
         return error_page(request, network, error)
     if asked.response_type == "token" and not asked.application.implicit_enabled:
         return HttpResponseRedirect(asked.in_query({"error": "invalid_client"}))
+    if asked.prompt == "none":  # nobody is ever logged in here
+        return HttpResponseRedirect(asked.in_query({"error": "login_required"}))
     if request.method != "POST":
         return _dialog(request, network, asked)
     uid, decision = request.POST.get("person", ""), request.POST.get("decision", "")
@@ -46,18 +49,35 @@ def _dialog(request: HttpRequest, network: Network, asked: AuthorizationRequest)
         "network": network,
         "application": asked.application,
         "origin": asked.origin,
+        "way": network.ways.get(asked.way, ""),
         "permissions": [network.scopes[scope] for scope in asked.scope.split()],
         "people": PEOPLE[network.id].values(),
     }
     return html(request, "authorize", context, form_to=asked.origin)
 
 
-def _allowed(asked: AuthorizationRequest, uid: str, fragment: Fragment) -> str:
-    if asked.response_type == "token":
+def _allowed(asked: AuthorizationRequest, uid: str, fragment: Fragment | None) -> str:
+    if fragment and asked.response_type == "token":
         return asked.in_fragment(fragment(grant_implicitly(asked.application, uid, asked.scope)))
-    lifetime = asked.application.rules.code_lifetime
-    code = Code.issue(asked.application, uid, asked.scope, lifetime, redirect_uri=asked.redirect_uri)
-    return asked.in_query({"code": code.value})
+    rules = asked.application.rules
+    code = Code.issue(
+        asked.application,
+        uid,
+        asked.scope,
+        rules.code_lifetime,
+        redirect_uri=asked.redirect_uri,
+        code_challenge=asked.code_challenge,
+        device_id=secrets.token_urlsafe(24) if rules.binds_device else "",
+        refreshable=asked.refreshable,
+    )
+    answer = {"code": code.value}
+    if rules.binds_device:
+        answer |= {
+            "device_id": code.device_id,
+            "type": "code_v2",
+            "expires_in": str(int(rules.code_lifetime.total_seconds())),
+        }
+    return asked.in_query(answer)
 
 
 def _denied(asked: AuthorizationRequest) -> str:

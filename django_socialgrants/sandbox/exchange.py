@@ -1,20 +1,21 @@
-"""Token requests, as both networks take them: RFC 6749, sections 4.1.3, 4.3.2 and 6."""
+"""Token requests, as all networks take them: RFC 6749, sections 4.1.3, 4.3.2 and 6, and RFC 7636."""
+
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from hashlib import sha256
 
 from django.db import transaction
 from django.http import HttpRequest
 
 from .logins import uid_of
 from .models import Application, Code
-from .networks import Network, Rotation
+from .networks import PKCE, Network, Rotation
 from .refreshing import refresh
-from .tokens import Reason, Refused, Tokens, issue_both
+from .tokens import Reason, Refused, Tokens, issue_access, issue_both
 from .wire import Repeated, single_values
 
-_PARAMETERS = {
-    "authorization_code": ("client_id", "client_secret", "code", "redirect_uri"),
-    "password": ("client_id", "client_secret", "username", "password"),
-    "refresh_token": ("client_id", "client_secret", "refresh_token"),
-}
+_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 
 
 def exchange(network: Network, request: HttpRequest, rotation: Rotation | None = None) -> Tokens:
@@ -23,16 +24,19 @@ def exchange(network: Network, request: HttpRequest, rotation: Rotation | None =
     grant_type = form.get("grant_type", "")
     if grant_type and grant_type not in network.grant_types:
         raise Refused(Reason.GRANT_TYPE)
-    if not grant_type or not all(form.get(name) for name in _PARAMETERS[grant_type]):
+    if not grant_type or not all(form.get(name) for name in network.token_parameters[grant_type]):
         raise Refused(Reason.MALFORMED)
+    allowed = network.parameters_allowed(grant_type)
+    if allowed is not None and not allowed >= form.keys():
+        raise Refused(Reason.PARAMETER)
     application = Application.find(network, client_id=form["client_id"])
-    if application is None or not application.has_secret(form["client_secret"]):
+    if application is None or not application.is_named_by(form):
         raise Refused(Reason.CLIENT)
     if grant_type == "authorization_code":
-        return _redeem(application, form["code"], form["redirect_uri"])
+        return _redeem(application, form)
     if grant_type == "password":
         return _log_in(application, form["username"], form["password"], form.get("scope", ""))
-    return refresh(application, form["refresh_token"], rotation)
+    return refresh(application, form["refresh_token"], rotation, device_id=form.get("device_id", ""))
 
 
 def grant_type_of(network: Network, request: HttpRequest) -> str:
@@ -51,16 +55,30 @@ def _form(request: HttpRequest) -> dict[str, str]:
         raise Refused(Reason.MALFORMED) from None
 
 
-def _redeem(application: Application, value: str, redirect_uri: str) -> Tokens:
-    code = Code.find(application, value)
+def _redeem(application: Application, form: Mapping[str, str]) -> Tokens:
+    code = Code.find(application, form["code"])
     if code is None or not code.alive:
         raise Refused(Reason.CODE)
-    if code.redirect_uri != redirect_uri:
+    if code.redirect_uri != form["redirect_uri"]:
         raise Refused(Reason.REDIRECT_URI)
+    if application.rules.pkce is not PKCE.IGNORED and code.code_challenge != _challenge(form):
+        raise Refused(Reason.CODE_VERIFIER)
+    if application.rules.binds_device and code.device_id != form["device_id"]:
+        raise Refused(Reason.DEVICE)
     with transaction.atomic():
         if not code.retire():
             raise Refused(Reason.CODE)
-        return issue_both(application, code.uid, code.scope)
+        if not code.refreshable:
+            return Tokens(issue_access(application, code.uid, code.scope), None)
+        return issue_both(application, code.uid, code.scope, device_id=code.device_id)
+
+
+def _challenge(form: Mapping[str, str]) -> str:
+    """What S256 makes of the verifier (RFC 7636, section 4.2); "" of one that is absent or malformed."""
+    code_verifier = form.get("code_verifier", "")
+    if not _VERIFIER.fullmatch(code_verifier):
+        return ""
+    return urlsafe_b64encode(sha256(code_verifier.encode()).digest()).decode().rstrip("=")
 
 
 def _log_in(application: Application, user_name: str, password: str, scope: str) -> Tokens:

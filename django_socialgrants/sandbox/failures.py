@@ -15,7 +15,7 @@ from django.http.response import HttpResponseBase
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from .networks import MAILRU, NETWORKS, Network, Rotation
+from .networks import MAILRU, NETWORKS, VKID, Network, Rotation
 from .people import PEOPLE
 from .tokens import Reason
 
@@ -111,10 +111,16 @@ def _no_refresh_token(changes: Answer, scene: Scene) -> HttpResponse:
     return _edited(scene.carry_out(rotation=Rotation.FIXED), lambda answer: {**answer, **changes})
 
 
+_UIDS = {"x_mailru_vid": (MAILRU, str), "user_id": (VKID, int)}
+"""How token answers name their user."""
+
+
 def _other_identity(scene: Scene) -> HttpResponse:
     def swapped(answer: Answer) -> Answer:
-        others = (uid for uid in PEOPLE[MAILRU.id] if uid != answer["x_mailru_vid"])
-        return {**answer, "x_mailru_vid": next(others)}
+        name = next(name for name in _UIDS if name in answer)
+        network, kind = _UIDS[name]
+        others = (uid for uid in PEOPLE[network.id] if uid != str(answer[name]))
+        return {**answer, name: kind(next(others))}
 
     return _edited(scene.carry_out(), swapped)
 
@@ -179,9 +185,26 @@ FAILURES: Mapping[str, Failure] = {
         frozenset({CALL}),
     ),
     "other-identity": Failure(
-        _("the token answer names somebody else (Mail.Ru)"),
+        _("the token answer names somebody else (Mail.Ru, VK ID)"),
         _other_identity,
         GRANTS,
-        networks=(MAILRU,),  # OK's token answers name nobody
+        networks=(MAILRU, VKID),  # the token answers of the others name nobody
+    ),
+    "slow-down": Failure(
+        _("there are too many requests, which only the body of the answer says (VK ID)"),
+        partial(_refused, Reason.SLOW_DOWN),
+        networks=(VKID,),
+    ),
+    "other-address": Failure(
+        _("the token was given to somebody at another IP address (VK ID)"),
+        partial(_refused, Reason.ADDRESS),
+        frozenset({CALL}),
+        networks=(VKID,),
+    ),
+    "wrong-parameter": Failure(
+        _("a parameter is not known, which is answered with HTTP 404 and a page (VK ID)"),
+        partial(_refused, Reason.PARAMETER),
+        GRANTS,
+        networks=(VKID,),
     ),
 }

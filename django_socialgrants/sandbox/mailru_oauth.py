@@ -28,6 +28,7 @@ _ERRORS = {
     Reason.PASSWORD: "invalid_grant",
     Reason.REFRESH_TOKEN: "invalid_grant",
     Reason.REFRESH_TOKEN_EXPIRED: "invalid_grant",
+    Reason.REFRESH_TOKEN_REUSED: "invalid_grant",
 }
 
 

@@ -1,4 +1,4 @@
-"""What the two networks keep in their databases.
+"""What the networks keep in their databases.
 
 Secrets are stored in plain text here, on purpose: everything in these tables is made up, and whoever debugs
 a login wants to read it. All state is here, none in the process, so any number of servers may share it.
@@ -6,7 +6,7 @@ a login wants to read it. All state is here, none in the process, so any number 
 
 from __future__ import annotations
 
-import secrets
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Self
 
@@ -23,7 +23,9 @@ class Application(models.Model):
     network = models.CharField(max_length=8)
     client_id = models.CharField(max_length=32)
     client_secret = models.CharField(max_length=64)
+    """VK ID calls it the service token."""
     client_key = models.CharField(max_length=64)
+    """Signs calls; at a network that wants no signatures it is good for nothing."""
     name = models.CharField(max_length=100)
     redirect_uris = models.JSONField(default=list)
     implicit_enabled = models.BooleanField(default=False)
@@ -63,6 +65,11 @@ class Application(models.Model):
             return redirect_uri in self.redirect_uris
         return _without_query(redirect_uri) in map(_without_query, self.redirect_uris)
 
+    def is_named_by(self, form: Mapping[str, str]) -> bool:
+        """Whether the secret in a token request, if it holds one, is that of this application."""
+        name = self.rules.secret_parameter
+        return name not in form or self.has_secret(form[name])
+
     def has_secret(self, secret: str) -> bool:
         return constant_time_compare(self.client_secret, secret)
 
@@ -70,7 +77,7 @@ class Application(models.Model):
 class Issued(models.Model):
     """What a code and both kinds of token have in common: a person let an application have it, for a time."""
 
-    value = models.CharField(max_length=64, unique=True)
+    value = models.CharField(max_length=255, unique=True)
     application = models.ForeignKey(Application, on_delete=models.CASCADE)
     uid = models.CharField(max_length=20)
     scope = models.CharField(max_length=255, blank=True)
@@ -88,7 +95,7 @@ class Issued(models.Model):
     def issue(cls, application: Application, uid: str, scope: str, lifetime: timedelta, **more: Any) -> Self:
         """A new one with a random value."""
         return cls._default_manager.create(
-            value=secrets.token_hex(16),
+            value=application.rules.new_value(),
             application=application,
             uid=uid,
             scope=scope,
@@ -122,6 +129,12 @@ class Code(Issued):
     """An authorization code: works once, with the redirect_uri that it was sent to."""
 
     redirect_uri = models.TextField()
+    code_challenge = models.CharField(max_length=64, blank=True)
+    """That of RFC 7636 with S256; empty = none was sent."""
+    device_id = models.CharField(max_length=64, blank=True)
+    """Which device the grant belongs to, at networks that tell them apart."""
+    refreshable = models.BooleanField(default=True)
+    """Whether a refresh token comes with what it is exchanged for."""
 
 
 class AccessToken(Issued):
@@ -146,6 +159,7 @@ class RefreshToken(Issued):
 
     access = models.ForeignKey(AccessToken, null=True, on_delete=models.SET_NULL)
     """The access token that was issued together with it."""
+    device_id = models.CharField(max_length=64, blank=True)
     predecessor = models.OneToOneField("self", null=True, on_delete=models.SET_NULL)
     """The refresh token that it was got with; None for the first one of a grant."""
 

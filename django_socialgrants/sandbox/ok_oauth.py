@@ -17,13 +17,15 @@ from .pages import error_page
 from .rehearsal import rehearsed
 from .tokens import Reason, Refused, Tokens
 
+_WRONG_REFRESH_TOKEN = {"error": "invalid_token", "error_description": "Invalid refresh token structure"}
 _ERRORS = {
     Reason.CLIENT: {"error": "invalid_client"},
     Reason.GRANT_TYPE: {"error": "unsupported_grant_type"},
     Reason.GRANT_NOT_ALLOWED: {"error": "unauthorized_client"},
     Reason.CODE: {"error": "invalid_grant"},
     Reason.REDIRECT_URI: {"error": "invalid_request", "error_description": "Wrong redirect_uri"},
-    Reason.REFRESH_TOKEN: {"error": "invalid_token", "error_description": "Invalid refresh token structure"},
+    Reason.REFRESH_TOKEN: _WRONG_REFRESH_TOKEN,
+    Reason.REFRESH_TOKEN_REUSED: _WRONG_REFRESH_TOKEN,
     Reason.REFRESH_TOKEN_EXPIRED: {"error": "access_denied"},
 }
 

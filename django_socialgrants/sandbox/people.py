@@ -10,7 +10,7 @@ from typing import Any
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from .people_profiles import mailru_profile, ok_profile
+from .people_profiles import mailid_profile, mailru_profile, ok_profile, vkid_profile
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Person:
 
     @property
     def uid(self) -> str:
-        return str(self.profile["uid"])
+        """The user id, whatever the network calls it."""
+        return str(next(self.profile[name] for name in ("uid", "user_id", "id") if name in self.profile))
 
     @property
     def name(self) -> str:
@@ -89,5 +90,56 @@ _MAILRU = _by_uid(
     ),
 )
 
-PEOPLE: Mapping[str, Mapping[str, Person]] = {"ok": _OK, "mailru": _MAILRU}
+# Each of them can come in with VK ID, OK or Mail.Ru, and has the same id whichever it was.
+_VKID = _by_uid(
+    Person(
+        vkid_profile(1000000101, "Ярослава", "Выдумкина", 1, "08.03.1992", "yaroslava", "79990000101"),
+        _("A complete profile"),
+        ("1000000202", "1000000303", "1000000404"),
+    ),
+    Person(
+        vkid_profile(1000000202, "Игнат", "Небывальцев", 2, "30.11.1985", "ignat", "79990000202"),
+        _("An ordinary profile"),
+        ("1000000101", "1000000303"),
+    ),
+    Person(
+        vkid_profile(1000000303, "Анна-Мария", "Д'Примерова", 1, "01.01.2001", "anna", ""),
+        _("A hyphen and an apostrophe in the name"),
+        ("1000000101", "1000000202"),
+    ),
+    Person(
+        vkid_profile(1000000404, "Ёлка", "Понарошкина", 1, "31.12.1999", "", ""),
+        _("Has no e-mail address"),
+        ("1000000101",),
+    ),
+    Person(
+        vkid_profile(7, "Инкогнито", "", 0, "", "", ""),
+        _("Hides everything, has no friends, and a very short user id"),
+    ),
+)
+
+_MAILID = _by_uid(
+    Person(
+        mailid_profile("1734000101", "Василиса", "Сказкина", "f", "08.03.1992", "vasilisa"),
+        _("A complete profile"),
+    ),
+    Person(
+        mailid_profile("1734000202", "Прохор", "Небылицын", "m", "30.11.1985", "prokhor"),
+        _("An ordinary profile"),
+    ),
+    Person(
+        mailid_profile("1734000303", "Анна-Мария", "О'Пример", "f", "01.01.2001", "anna"),
+        _("A hyphen and an apostrophe in the name"),
+    ),
+    Person(
+        mailid_profile("1734000404", "Ёлка", "Понарошкина", "f", "31.12.1999", "yolka"),
+        _("A letter that older encodings do not have"),
+    ),
+    Person(
+        {"id": "1734000505", "name": "Невидимка", "first_name": "Невидимка"},
+        _("Hides everything"),
+    ),
+)
+
+PEOPLE: Mapping[str, Mapping[str, Person]] = {"ok": _OK, "mailru": _MAILRU, "vkid": _VKID, "mailid": _MAILID}
 """By network and user id, in the order of the dialog."""

@@ -1,7 +1,7 @@
 """Profiles in the shape of each network's API.
 
-https://apiok.ru/en/dev/methods/rest/users/users.getCurrentUser and
-https://api.mail.ru/docs/reference/rest/users.getInfo/
+https://apiok.ru/en/dev/methods/rest/users/users.getCurrentUser,
+https://api.mail.ru/docs/reference/rest/users.getInfo/, and what VK ID and Mail ID answer for a user's profile.
 """
 
 from datetime import date
@@ -74,6 +74,41 @@ def mailru_profile(
         },
     }
     return profile | ({"email": f"{nick}@example.org"} if nick else {})
+
+
+def vkid_profile(
+    user_id: int, first_name: str, last_name: str, sex: int, birthday: str, mailbox: str, phone: str
+) -> dict[str, Any]:
+    """`birthday` is dd.mm.yyyy, `sex` 1 = female, 2 = male and 0 = unknown; "" stands for what is not there."""
+    return {
+        "user_id": str(user_id),
+        "first_name": first_name,
+        "last_name": last_name,
+        "phone": phone,
+        "avatar": f"{_PICTURES}/{user_id}/50x50.png",
+        "email": f"{mailbox}@example.com" if mailbox else "",
+        "sex": sex,
+        "verified": False,
+        "birthday": birthday,
+    }
+
+
+def mailid_profile(
+    uid: str, first_name: str, last_name: str, gender: str, birthday: str, mailbox: str
+) -> dict[str, Any]:
+    """`birthday` is dd.mm.yyyy, `gender` m or f."""
+    return {
+        "id": uid,
+        "email": f"{mailbox}@example.org",
+        "name": f"{first_name} {last_name}",
+        "first_name": first_name,
+        "last_name": last_name,
+        "nickname": first_name,
+        "gender": gender,
+        "birthday": birthday,
+        "locale": "ru_RU",
+        "image": f"{_PICTURES}/{uid}/180.png",
+    }
 
 
 def _age(born: date) -> int:

@@ -12,12 +12,16 @@ from .tokens import Reason, Refused, Tokens, issue_access, issue_both
 GRACE_PERIOD = timedelta(seconds=60)
 
 
-def refresh(application: Application, value: str, rotation: Rotation | None = None) -> Tokens:
+def refresh(
+    application: Application, value: str, rotation: Rotation | None = None, *, device_id: str = ""
+) -> Tokens:
     """What a refresh token brings; a `rotation` overrules that of the application. Raises Refused."""
     rotation = rotation or Rotation(application.rotation or application.rules.rotation)
     token = RefreshToken.find(application, value)
     if token is None:
         raise Refused(Reason.REFRESH_TOKEN)
+    if token.device_id and token.device_id != device_id:
+        raise Refused(Reason.DEVICE)
     if token.retired_at:
         return _presented_again(token, rotation)
     if not token.alive:
@@ -38,8 +42,8 @@ def _rotate(token: RefreshToken) -> Tokens | None:
 def _presented_again(token: RefreshToken, rotation: Rotation) -> Tokens:
     if rotation is Rotation.GRACE and (given := _given_lately(token)):
         return given
-    if rotation is Rotation.STRICT:
-        _revoke(token)
+    if rotation is Rotation.STRICT and _revoke(token):
+        raise Refused(Reason.REFRESH_TOKEN_REUSED)
     raise Refused(Reason.REFRESH_TOKEN)
 
 
@@ -51,14 +55,16 @@ def _given_lately(token: RefreshToken) -> Tokens | None:
     return Tokens(successor.access, successor) if successor and successor.alive and successor.access else None
 
 
-def _revoke(token: RefreshToken) -> None:
-    """End every token that came of it.
+def _revoke(token: RefreshToken) -> bool:
+    """End every token that came of it. Returns whether any of the refresh tokens was still good.
 
     A successor that is being rotated meanwhile does not escape: to retire it means to wait for that, and then
     its own successor is there to be found.
     """
     current: RefreshToken | None = token
+    ended = False
     while current:
-        current.retire()
+        ended = current.retire() or ended
         AccessToken.objects.filter(refreshtoken=current, retired_at=None).update(retired_at=timezone.now())
         current = RefreshToken.objects.filter(predecessor=current).first()
+    return ended

@@ -1,4 +1,4 @@
-"""What the REST APIs of both networks have in common."""
+"""What the REST APIs of the networks have in common."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

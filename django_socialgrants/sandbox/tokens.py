@@ -1,7 +1,7 @@
 """What grants bring, and why they are refused.
 
-Which request brings what is in `exchange` and `refreshing`; how a network words it in `ok_oauth`,
-`mailru_oauth` and the REST APIs.
+Which request brings what is in `exchange` and `refreshing`; how a network words it in
+the modules that are called after it.
 """
 
 import secrets
@@ -16,15 +16,25 @@ class Reason(Enum):
 
     MALFORMED = auto()
     CLIENT = auto()
+    PARAMETER = auto()
+    """There is one that the network does not know."""
     GRANT_TYPE = auto()
     GRANT_NOT_ALLOWED = auto()
     """The grant exists, but not for this application."""
     SCOPE = auto()
     CODE = auto()
+    CODE_VERIFIER = auto()
+    DEVICE = auto()
     REDIRECT_URI = auto()
     PASSWORD = auto()
     REFRESH_TOKEN = auto()
     REFRESH_TOKEN_EXPIRED = auto()
+    ADDRESS = auto()
+    """The token was given to somebody at another IP address."""
+    SLOW_DOWN = auto()
+    """There were too many requests; networks that say so with a status are not asked for words."""
+    REFRESH_TOKEN_REUSED = auto()
+    """It was replaced, and is presented again: now all that came of it has ended."""
     SESSION_EXPIRED = auto()
 
 
@@ -49,11 +59,16 @@ class Tokens:
 
 
 def issue_both(
-    application: Application, uid: str, scope: str, *, predecessor: RefreshToken | None = None
+    application: Application,
+    uid: str,
+    scope: str,
+    *,
+    predecessor: RefreshToken | None = None,
+    device_id: str = "",
 ) -> Tokens:
     """An access token and its refresh token; `predecessor` is the one that it replaces."""
     access = issue_access(application, uid, scope)
-    return Tokens(access, _issue_refresh(access, predecessor))
+    return Tokens(access, _issue_refresh(access, predecessor, device_id))
 
 
 def issue_access(application: Application, uid: str, scope: str, *, session_secret: str = "") -> AccessToken:
@@ -68,8 +83,15 @@ def grant_implicitly(application: Application, uid: str, scope: str) -> Tokens:
     return Tokens(access, _issue_refresh(access) if application.rules.implicit_refresh_token else None)
 
 
-def _issue_refresh(access: AccessToken, predecessor: RefreshToken | None = None) -> RefreshToken:
-    lifetime = access.application.rules.refresh_lifetime
+def _issue_refresh(
+    access: AccessToken, predecessor: RefreshToken | None = None, device_id: str = ""
+) -> RefreshToken:
     return RefreshToken.issue(
-        access.application, access.uid, access.scope, lifetime, access=access, predecessor=predecessor
+        access.application,
+        access.uid,
+        access.scope,
+        access.application.rules.refresh_lifetime,
+        access=access,
+        predecessor=predecessor,
+        device_id=predecessor.device_id if predecessor else device_id,
     )

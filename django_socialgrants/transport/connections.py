@@ -287,10 +287,10 @@ class _Adapter(HTTPAdapter):
         return self._pool((request.url or "").partition("?")[0], *(proxies or {}).items())
 
     def _find_pool(self, url: str, *proxies: tuple[str, str]) -> Any:
-        proxy = select_proxy(url, dict(proxies))
-        manager = (
-            self.proxy_manager_for(prepend_scheme_if_needed(proxy, "http")) if proxy else self.poolmanager
-        )
+        manager: Any = self.poolmanager
+        if proxy := select_proxy(url, dict(proxies)):
+            proxy = prepend_scheme_if_needed(proxy, "http")  # type: ignore[no-untyped-call]
+            manager = self.proxy_manager_for(proxy)
         return manager.connection_from_url(url)
 
     def cert_verify(self, *args: Any) -> None:

@@ -1,17 +1,25 @@
-"""What a network sends back through the browser: taken off the request, and refused unless well-formed.
+"""The callback: its URI, which a start names to a network, and the authorization response that comes back to it.
 
-Taken off, because codes, states and tokens are nothing for a debug page, an error mail or a log that is written
-while or after the request is handled.
+A response is taken off its request, because codes, states and tokens are nothing for a debug page, an error mail
+or a log that is written while or after the request is handled.
 """
 
 import re
+from typing import Self
 
-from django.conf import settings
 from django.http import HttpRequest, QueryDict
+from django.urls import reverse
 
+from django_socialgrants.conf import conf
 from django_socialgrants.exceptions import clean_text
+from django_socialgrants.flows import state
 from django_socialgrants.flows.refusal import Refusal
+from django_socialgrants.models import ProviderCredentials
+from django_socialgrants.oauth.grants import AuthorizationCodeGrant, Grant, ImplicitGrant
 from django_socialgrants.oauth.values import Secret
+from django_socialgrants.transport.exchange import is_secure
+
+from .pages import origin
 
 _MAX_QUERY = 8 * 1024
 _CODE = re.compile(r"[\x21-\x7e]{1,2048}")  # RFC 6749, appendix A.11, without the space
@@ -19,86 +27,118 @@ _TOKEN_NAMES = ("access_token", "refresh_token", "session_key", "session_secret_
 _CSRF = "csrfmiddlewaretoken"
 
 
-class Answer(QueryDict):
-    """The parameters of an answer: a debug page that shows local variables shows their names alone."""
+def redirect_uri(request: HttpRequest, name: str, *, flow: str) -> str:
+    """Where the network sends the browser back to, for the application of that name and a flow.
+
+    Raises Refusal for an origin that can't be trusted.
+    """
+    path = reverse(f"socialgrants:{flow}_callback", args=[name])
+    if conf.BASE_URL is None:
+        return request.build_absolute_uri(path)
+    if not is_secure(conf.BASE_URL):
+        raise Refusal("misconfigured", detail="SOCIALGRANTS_BASE_URL is not an https:// origin")
+    return f"{origin(conf.BASE_URL)}{path}"
+
+
+class _Parameters(QueryDict):
+    """A debug page that shows local variables shows their names alone."""
+
+    def __init__(self, taken: QueryDict) -> None:
+        super().__init__(mutable=True)
+        for name, values in taken.lists():
+            self.setlist(name, values)
 
     def __repr__(self) -> str:
-        return f"<Answer: {', '.join(map(ascii, self))}>"
+        return f"<{', '.join(map(ascii, self))}>"
 
-    def states(self) -> list[Secret]:
-        """Every `state` in it; one is right."""
-        return [Secret(state) for state in self.getlist("state")]
-
-    def with_mark(self, name: str) -> str:
-        """The same once more as a query string, with a mark in it."""
-        again = self.copy()
-        again[name] = "1"
-        return again.urlencode()
-
-
-def take_query(request: HttpRequest) -> Answer:
-    """The query."""
-    query = _answer(request.GET)
-    request.GET = QueryDict()
-    request.META["QUERY_STRING"] = ""
-    for name in ("RAW_URI", "REQUEST_URI"):  # what servers add
-        if name in request.META:
-            request.META[name] = request.META[name].partition("?")[0]
-    return query
+    def check(self, wanted: str) -> None:
+        """Refuse what is ambiguous: parameters twice (section 3.1), success and error at once, or neither."""
+        doubled = any(len(values) > 1 for _, values in self.lists())
+        broken = any("\0" in value for value in self.values())
+        if doubled or broken or (wanted in self) == ("error" in self):
+            raise Refusal("malformed_callback")
+        if error := self.get("error"):
+            cancelled = error == "access_denied"
+            raise Refusal(
+                "cancelled" if cancelled else "authorization_error", detail=clean_text(error, limit=50)
+            )
 
 
-def take_body(request: HttpRequest) -> Answer:
-    """The posted fragment."""
-    form = _answer(request.POST)
-    request.POST = QueryDict()
-    form.pop(_CSRF, None)
-    return form
+class AuthorizationResponse:
+    """What a browser brought back: a query (RFC 6749, section 4.1.2), or a fragment (4.2.2) that was posted."""
+
+    def __init__(self, query: QueryDict, fragment: QueryDict) -> None:
+        self._query = _Parameters(query)
+        self._fragment = _Parameters(fragment)
+        self._fragment.pop(_CSRF, None)
+
+    @classmethod
+    def take(cls, request: HttpRequest) -> Self:
+        """The response in `request`, which holds nothing of it afterwards."""
+        response = cls(request.GET, request.POST)
+        request.GET = request.POST = QueryDict()
+        request.META["QUERY_STRING"] = ""
+        for name in ("RAW_URI", "REQUEST_URI"):  # what servers add
+            if name in request.META:
+                request.META[name] = request.META[name].partition("?")[0]
+        return response
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether there was no query: then there may be a fragment, of which no server is told."""
+        return not self._query
+
+    def refuse_tokens(self) -> None:
+        """Raise Refusal when a token is in the query: it has no place in a URL."""
+        if any(name in self._query for name in _TOKEN_NAMES) or len(self._query.urlencode()) > _MAX_QUERY:
+            raise Refusal("malformed_callback")
+
+    def bounce(self, request: HttpRequest) -> str:
+        """The same query for a second try, or "" when there is no need for one.
+
+        The browser may have kept cookies with SameSite=Strict back, as the request came from another site. A page
+        of our own that leads here once more makes it come from this one. Raises Refusal for a query that is not
+        worth a second try.
+        """
+        if "bounced" in self._query or not state.may_be_withheld(request):
+            return ""
+        self.refuse_tokens()
+        return f"?{self._query.urlencode()}&bounced=1"
+
+    def accept(
+        self, request: HttpRequest, credentials: ProviderCredentials, *, flow: str
+    ) -> tuple[state.Attempt, Grant]:
+        """What was started with it, and its grant. Raises Refusal, for errors of the network as well.
+
+        The order is what protects: a state is used up before anything else of its response is looked at. Only a
+        fragment whose URL holds a token as well is refused before that.
+        """
+        if flow == "implicit":
+            self.refuse_tokens()
+            attempt = state.accept(request, _states(self._fragment), credentials, flow=flow)
+            return attempt, self._implicit_grant()
+        states = _states(self._query)
+        attempt = state.accept(request, states, credentials, flow=flow)
+        self.refuse_tokens()
+        return attempt, self._code_grant(attempt, credentials, states[0])
+
+    def _code_grant(
+        self, attempt: state.Attempt, credentials: ProviderCredentials, own_state: Secret
+    ) -> AuthorizationCodeGrant:
+        self._query.check("code")
+        code = Secret(self._query.get("code", ""))
+        if not _CODE.fullmatch(code.reveal()):
+            raise Refusal("malformed_callback")
+        verifier = state.code_verifier(own_state) if credentials.get_provider().pkce else ""
+        return AuthorizationCodeGrant(code, attempt.redirect_uri, verifier, state=own_state)
+
+    def _implicit_grant(self) -> ImplicitGrant:
+        self._fragment.check("access_token")
+        return ImplicitGrant.from_fragment(
+            {name: str(value) for name, value in self._fragment.items() if name != "state"}
+        )
 
 
-def _answer(parameters: QueryDict) -> Answer:
-    answer = Answer(mutable=True)
-    for name, values in parameters.lists():
-        answer.setlist(name, values)
-    return answer
-
-
-def refuse_token(query: Answer) -> None:
-    """Raise Refusal when a token is in the query: it has no place in a URL."""
-    if any(name in query for name in _TOKEN_NAMES) or len(query.urlencode()) > _MAX_QUERY:
-        raise Refusal("malformed_callback")
-
-
-def session_was_withheld(request: HttpRequest, query: Answer) -> bool:
-    """Whether the browser kept a session cookie with SameSite=Strict back, as it came from another site.
-
-    A page of our own that leads here once more makes the same request come from this site.
-    """
-    strict = (settings.SESSION_COOKIE_SAMESITE or "").lower() == "strict"
-    return strict and settings.SESSION_COOKIE_NAME not in request.COOKIES and "bounced" not in query
-
-
-def authorization_code(query: Answer) -> Secret:
-    """The code of an authorization response (RFC 6749, section 4.1.2). Raises Refusal, for its errors too."""
-    refuse_token(query)
-    _check(query, "code")
-    code = Secret(query.get("code", ""))
-    if not _CODE.fullmatch(code.reveal()):
-        raise Refusal("malformed_callback")
-    return code
-
-
-def fragment(form: Answer) -> dict[str, str]:
-    """The parameters of an implicit grant's response (section 4.2.2). Raises Refusal, for its errors too."""
-    _check(form, "access_token")
-    return {name: str(value) for name, value in form.items() if name != "state"}
-
-
-def _check(answer: Answer, wanted: str) -> None:
-    """Refuse what is ambiguous: parameters twice (section 3.1), success and error at once, or neither."""
-    doubled = any(len(values) > 1 for _, values in answer.lists())
-    broken = any("\0" in value for value in answer.values())
-    if doubled or broken or (wanted in answer) == ("error" in answer):
-        raise Refusal("malformed_callback")
-    if error := answer.get("error"):
-        cancelled = error == "access_denied"
-        raise Refusal("cancelled" if cancelled else "authorization_error", detail=clean_text(error, limit=50))
+def _states(parameters: QueryDict) -> list[Secret]:
+    """Every `state` in them; one is right."""
+    return [Secret(value) for value in parameters.getlist("state")]

@@ -4,8 +4,6 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
-from django.db import transaction
-from django.db.models import F
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, JsonResponse
 from django.shortcuts import resolve_url
 from django.urls import reverse
@@ -13,15 +11,12 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from django_socialgrants.conf import conf
 from django_socialgrants.exceptions import UnsupportedGrant
-from django_socialgrants.flows import login, state
-from django_socialgrants.flows.accounts import disconnect_all, locked_out_without
-from django_socialgrants.flows.refusal import Refusal
+from django_socialgrants.flows import accounts, login, state
 from django_socialgrants.models import ProviderCredentials, UserToken
-from django_socialgrants.oauth.grants import AuthorizationCodeGrant, ImplicitGrant, code_challenge
+from django_socialgrants.oauth.grants import code_challenge
 
-from .callback import authorization_code, fragment, refuse_token, session_was_withheld, take_body, take_query
+from .callback import AuthorizationResponse, redirect_uri
 from .pages import origin, page, render_page
-from .redirect_uris import redirect_uri
 
 _MAX_NEXT = 2 * 1024
 _RESPONSE_TYPES = {"code": "code", "implicit": "token"}
@@ -42,34 +37,27 @@ def implicit(request: HttpRequest, name: str) -> HttpResponseBase:
 @page("GET")
 def code_callback(request: HttpRequest, name: str) -> HttpResponseBase:
     """Finish the authorization code grant (RFC 6749, sections 4.1.2 and 4.1.2.1)."""
-    query = take_query(request)
+    response = AuthorizationResponse.take(request)
     credentials = _application(name, "code")
-    if not query:  # OK may put an error into the fragment
+    if response.is_bare:  # OK may put an error into the fragment
         return _fragment_page(request, name, "code")
-    if session_was_withheld(request, query):
-        refuse_token(query)
-        return render_page(request, "bounce.html", {"target": f"?{query.with_mark('bounced')}"})
-    states = query.states()
-    attempt = state.accept(request, states, credentials, flow="code")
-    verifier = state.code_verifier(states[0]) if credentials.get_provider().pkce else ""
-    grant = AuthorizationCodeGrant(authorization_code(query), attempt.redirect_uri, verifier)
-    login.finish(request, attempt, credentials, grant)
-    return HttpResponseRedirect(attempt.next_url)
+    if target := response.bounce(request):
+        return render_page(request, "bounce.html", {"target": target})
+    return HttpResponseRedirect(_finish(request, response, credentials, "code"))
 
 
 @page("GET", "POST")
 def implicit_callback(request: HttpRequest, name: str) -> HttpResponseBase:
     """Finish the implicit grant (RFC 6749, section 4.2.2): a page whose script posts the fragment back here."""
-    refuse_token(take_query(request))
+    response = AuthorizationResponse.take(request)
+    response.refuse_tokens()
     credentials = _application(name, "implicit")
     if request.method == "GET":
         return _fragment_page(request, name, "implicit")
-    form = take_body(request)
-    attempt = state.accept(request, form.states(), credentials, flow="implicit")
-    login.finish(request, attempt, credentials, ImplicitGrant.from_fragment(fragment(form)))
+    next_url = _finish(request, response, credentials, "implicit")
     if request.get_preferred_type(["text/html", "application/json"]) == "application/json":
-        return JsonResponse({"location": attempt.next_url})  # a script can't read where a redirect leads
-    return HttpResponseRedirect(attempt.next_url)
+        return JsonResponse({"location": next_url})  # a script can't read where a redirect leads
+    return HttpResponseRedirect(next_url)
 
 
 @page("GET")
@@ -94,15 +82,7 @@ def disconnect(request: HttpRequest, pk: int) -> HttpResponseBase:
     """Forget one of the user's own tokens, unless it is the last way to log in."""
     if not request.user.is_authenticated:
         return redirect_to_login(reverse("socialgrants:connections"))
-    own = UserToken.objects.filter(user=request.user)
-    with transaction.atomic():
-        own.update(generation=F("generation"))  # a lock in every database: of two disconnects one waits
-        token = own.filter(pk=pk).first()
-        if token is None:
-            raise Refusal("not_found")
-        if locked_out_without(own.filter(pk=pk)):
-            raise Refusal("last_login")
-        disconnect_all([token])
+    accounts.disconnect(request.user, pk)
     return HttpResponseRedirect(reverse("socialgrants:connections"))
 
 
@@ -141,6 +121,17 @@ def _start(request: HttpRequest, credentials: ProviderCredentials, flow: str) ->
     )
 
 
+def _finish(
+    request: HttpRequest, response: AuthorizationResponse, credentials: ProviderCredentials, flow: str
+) -> str:
+    """Log in or connect; where to go on."""
+    attempt, grant = response.accept(request, credentials, flow=flow)
+    login.finish(request, attempt, credentials, grant)
+    return attempt.next_url or (
+        resolve_url(settings.LOGIN_REDIRECT_URL) if attempt.login else reverse("socialgrants:connections")
+    )
+
+
 def _fragment_page(request: HttpRequest, name: str, flow: str) -> HttpResponseBase:
     """The page whose script reads what no server is sent."""
     # With CSRF tokens in sessions, one made now would replace a session whose cookie was kept back (SameSite).
@@ -151,11 +142,10 @@ def _fragment_page(request: HttpRequest, name: str, flow: str) -> HttpResponseBa
 
 
 def _next_url(request: HttpRequest) -> str:
-    """The `next` of the start, if it is a place on this site; else where Django sends people."""
+    """The `next` of the start, if it is a place on this site; else ""."""
     wanted = request.POST.get("next", "")
     hosts = {request.get_host(), urlsplit(conf.BASE_URL or "").netloc} - {""}
     https = request.is_secure() or (conf.BASE_URL or "").startswith("https:")
     if len(wanted) <= _MAX_NEXT and url_has_allowed_host_and_scheme(wanted, hosts, require_https=https):
         return wanted
-    connecting = request.user.is_authenticated
-    return reverse("socialgrants:connections") if connecting else resolve_url(settings.LOGIN_REDIRECT_URL)
+    return ""

@@ -38,6 +38,30 @@ def mailru_app(db):
 
 
 @pytest.fixture
+def vkid_app(db):
+    return Application.objects.create(
+        network="vkid",
+        client_id="51000009",
+        client_secret="the-service-token",
+        client_key="unused",
+        name="Example site",
+        redirect_uris=["https://site.example/back/"],
+    )
+
+
+@pytest.fixture
+def mailid_app(db):
+    return Application.objects.create(
+        network="mailid",
+        client_id="0123456789abcdef0123456789abcdef",
+        client_secret="the-client-secret",
+        client_key="unused",
+        name="Example site",
+        redirect_uris=["https://site.example/back/"],
+    )
+
+
+@pytest.fixture
 def other_ok_app(db):
     return Application.objects.create(
         network="ok", client_id="512000000001", client_secret="another secret", client_key="COTHERBABABA"

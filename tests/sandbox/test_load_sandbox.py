@@ -172,7 +172,7 @@ def test_how_refresh_tokens_rotate_may_be_chosen_for_each_network_and_is_kept():
 
 @pytest.mark.parametrize("value", ["grace", "ok=", "ok=often", "vk=grace", "=", "ok=grace=strict"])
 def test_what_is_no_rotation_is_refused(value):
-    with pytest.raises(CommandError, match="not ok/mailru=fixed/grace/strict"):
+    with pytest.raises(CommandError, match="not ok/mailru/vkid/mailid=fixed/grace/strict"):
         load("--rotation", value)
     assert everything() == []
 

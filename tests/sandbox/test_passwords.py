@@ -9,7 +9,6 @@ from django.utils import timezone
 
 from django_socialgrants.sandbox.logins import LOGINS
 from django_socialgrants.sandbox.models import AccessToken
-from django_socialgrants.sandbox.networks import NETWORKS
 from django_socialgrants.sandbox.people import PEOPLE
 
 from .driver import (
@@ -31,7 +30,7 @@ MAILRU_LOGIN = LOGINS["mailru"]["glafira@example.org"]
 PEOPLES = [(network, login) for network in LOGINS for login in LOGINS[network].values() if login.uid]
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", LOGINS)
 def test_everybody_has_a_login(network):
     assert {login.uid for login in LOGINS[network].values() if login.uid} == set(PEOPLE[network])
 

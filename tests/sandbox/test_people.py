@@ -17,7 +17,7 @@ def test_friends_are_friends_of_each_other(network):
 @pytest.mark.parametrize("network", NETWORKS)
 def test_user_ids_are_strings_of_digits(network):
     assert len(PEOPLE[network]) == 5
-    assert all(re.fullmatch("[0-9]{12,20}", uid) for uid in PEOPLE[network])
+    assert all(re.fullmatch("[0-9]{1,20}", uid) for uid in PEOPLE[network])
 
 
 def test_most_user_ids_of_mailru_are_too_large_for_a_signed_column():
@@ -36,6 +36,6 @@ def test_addresses_are_of_domains_that_nobody_owns(network):
 
 def test_somebody_has_no_email_address_and_somebody_no_last_name():
     for people in PEOPLE.values():
-        assert any("email" not in person.profile for person in people.values())
-        assert any("last_name" not in person.profile for person in people.values())
+        assert any(not person.profile.get("email") for person in people.values())
+        assert any(not person.profile.get("last_name") for person in people.values())
         assert all(person.name for person in people.values())

@@ -59,7 +59,7 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("value", models.CharField(max_length=64, unique=True)),
+                ("value", models.CharField(max_length=255, unique=True)),
                 ("uid", models.CharField(max_length=20)),
                 ("scope", models.CharField(blank=True, max_length=255)),
                 ("expires_at", models.DateTimeField()),
@@ -85,12 +85,15 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("value", models.CharField(max_length=64, unique=True)),
+                ("value", models.CharField(max_length=255, unique=True)),
                 ("uid", models.CharField(max_length=20)),
                 ("scope", models.CharField(blank=True, max_length=255)),
                 ("expires_at", models.DateTimeField()),
                 ("retired_at", models.DateTimeField(null=True)),
                 ("redirect_uri", models.TextField()),
+                ("code_challenge", models.CharField(blank=True, max_length=64)),
+                ("device_id", models.CharField(blank=True, max_length=64)),
+                ("refreshable", models.BooleanField(default=True)),
                 (
                     "application",
                     models.ForeignKey(
@@ -111,11 +114,12 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("value", models.CharField(max_length=64, unique=True)),
+                ("value", models.CharField(max_length=255, unique=True)),
                 ("uid", models.CharField(max_length=20)),
                 ("scope", models.CharField(blank=True, max_length=255)),
                 ("expires_at", models.DateTimeField()),
                 ("retired_at", models.DateTimeField(null=True)),
+                ("device_id", models.CharField(blank=True, max_length=64)),
                 (
                     "access",
                     models.ForeignKey(

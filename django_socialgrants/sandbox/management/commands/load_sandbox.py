@@ -63,8 +63,10 @@ class Command(BaseCommand):
             self.stdout.write(f"{title}: application {application.client_id} may send visitors back to")
             for redirect_uri in application.redirect_uris:
                 self.stdout.write(f"  {redirect_uri}")
-            self.stdout.write(f"  {_('User names and passwords for the password grant:')}")
-            for login in LOGINS[application.network].values():
+            logins = LOGINS.get(application.network, {})
+            if logins:
+                self.stdout.write(f"  {_('User names and passwords for the password grant:')}")
+            for login in logins.values():
                 told = login.password or _("(any password: %s)") % login.trouble
                 self.stdout.write(f"    {login.user_name}  {told}")
 

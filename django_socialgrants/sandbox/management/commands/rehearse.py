@@ -27,7 +27,7 @@ class Command(BaseCommand):
             nargs="*",
             metavar="[NAME] FAILURE",
             help=_(
-                "ok or mailru (default: both) and a failure from the list below; without, tells what is on"
+                "the id of a network (default: all) and a failure from the list below; without, tells what is on"
             ),
         )
         lasting = parser.add_mutually_exclusive_group()
