@@ -30,9 +30,7 @@ IMPURE = """
     models.application
     models.token
     models
-    transport.answer transport.names
-    transport.deadline
-    transport.pool
+    transport.connections transport.names
     transport.exchange
     signals
     applications.declared applications.problems
