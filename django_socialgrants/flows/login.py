@@ -18,7 +18,6 @@ from django_socialgrants import signals
 from django_socialgrants.conf import conf
 from django_socialgrants.exceptions import (
     IdentityTaken,
-    InvalidClient,
     InvalidGrant,
     MalformedResponse,
     ProviderError,
@@ -31,7 +30,6 @@ from django_socialgrants.oauth.values import Identity, Token
 from django_socialgrants.transport.exchange import exchange
 
 from . import state
-from .call import call
 from .refusal import Refusal
 
 logger = logging.getLogger("django_socialgrants")
@@ -74,15 +72,10 @@ def finish(
 
 def redeem(credentials: ProviderCredentials, grant: Grant) -> Token:
     """The token that the network gives for `grant`. Raises ProviderError, UnsupportedGrant."""
-    _require_secret(credentials)
-    provider = credentials.get_provider()
-    return exchange(provider.token_request(credentials.to_value(), grant), provider.parse_token_response)
-
-
-def _require_secret(credentials: ProviderCredentials) -> None:
-    """Raise what the network would say, before it is asked: without its secret an application proves nothing."""
-    if not credentials.client_secret:
-        raise InvalidClient("invalid_client", f"no client_secret is stored for {credentials.name!r}")
+    provider, application = credentials.get_provider(), credentials.to_value()
+    provider.require_secret(application)
+    request = provider.token_request(application, grant)
+    return exchange(request, lambda response: provider.parse_token_response(response, grant))
 
 
 def prove(credentials: ProviderCredentials, grant: ImplicitGrant) -> Granted:
@@ -120,10 +113,9 @@ def _refreshed(credentials: ProviderCredentials, token: Token, identity: Identit
 
 def identify(credentials: ProviderCredentials, token: Token) -> Identity:
     """Whose token it is, by a call signed with the application's own secret. Raises ProviderError."""
-    _require_secret(credentials)
-    provider = credentials.get_provider()
-    method, params = provider.identity_call()
-    identity: Identity = call(credentials, token, method, params, parse=provider.parse_identity)
+    provider, application = credentials.get_provider(), credentials.to_value()
+    provider.require_secret(application)
+    identity = exchange(provider.identity_request(application, token), provider.parse_identity_response)
     if identity.uid != provider.parse_uid(identity.uid):  # a network's own parser may have forgotten to look
         raise MalformedResponse(f"{provider.title}: the user id is no string")
     if token.uid and token.uid != identity.uid:
@@ -207,16 +199,9 @@ def _replace(row: UserToken, granted: Granted) -> bool:
 
 
 def _log_in(request: HttpRequest, granted: Granted) -> None:
-    """Log in through Django's own door, so that every backend of the site has its say.
-
-    The anonymous session is left behind as it is, instead of being deleted as `login()` does: another tab's
-    callback may be on its way with its key. It holds nothing of the user and expires like any other.
-    """
+    """Log in through Django's own door, so that every backend of the site has its say."""
     user = authenticate(request, granted=granted)
     if user is None:
         raise Refusal("not_authenticated")
-    fresh = type(request.session)()
-    fresh.update(dict(request.session.items()))
-    request.session = fresh
     login(request, user)
-    state.adopt(request)
+    state.logged_in(request)

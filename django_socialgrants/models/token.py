@@ -10,10 +10,12 @@ from typing import Any, Self
 from django.conf import settings
 from django.db import models, router
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_socialgrants.conf import conf
-from django_socialgrants.oauth.provider import Provider, seconds
+from django_socialgrants.oauth.provider import Provider
+from django_socialgrants.oauth.reading import seconds
 from django_socialgrants.oauth.values import Identity, Token
 from django_socialgrants.registry import providers
 from django_socialgrants.storage.clock import DatabaseNow, database_time
@@ -162,8 +164,16 @@ class UserToken(SealedModel):
     @property
     def network(self) -> str:
         """What people call the network, or the application's name if the network is no longer known."""
-        provider = self._known_provider()
+        provider = self.credentials.known_provider()
         return provider.title if provider else self.credentials.name
+
+    @property
+    def way_in(self) -> str:
+        """How the user came in, in words: "VK ID, through OK", or just the network by its own way."""
+        provider = self.credentials.known_provider()
+        way = provider.ways.get(self.way, provider.title) if provider else self.network
+        names = {"network": self.network, "way": way}
+        return self.network if way == self.network else gettext("%(network)s, through %(way)s") % names
 
     def is_refreshable(self) -> bool:
         """Whether anything can prolong this token without its user."""

@@ -14,9 +14,15 @@ from .values import Secret, SecretFields
 
 
 class Grant(SecretFields):
-    """What all grants share: `grant_type` and the parameters of the token request."""
+    """What all grants share: `grant_type` and the parameters of the token request.
+
+    `state` is a fresh random string, for networks that want one in the token request; `device_id` is what the
+    token is bound to, at networks that tell devices apart.
+    """
 
     grant_type: ClassVar[str]
+    state: str | Secret = ""
+    device_id: str | Secret = ""
 
     def params(self) -> dict[str, str | Secret]:
         """`grant_type` and every field that is not empty, by its name in the RFC."""
@@ -33,8 +39,10 @@ class AuthorizationCodeGrant(Grant):
     code: str | Secret = field(repr=False)
     redirect_uri: str
     code_verifier: str | Secret = field(default="", repr=False)
+    device_id: str | Secret = field(default="", repr=False)
+    state: str | Secret = field(default="", repr=False)
 
-    _secrets = ("code", "code_verifier")
+    _secrets = ("code", "code_verifier", "device_id", "state")
 
 
 @dataclass(frozen=True)
@@ -57,8 +65,10 @@ class RefreshTokenGrant(Grant):
     grant_type = "refresh_token"
 
     refresh_token: str | Secret = field(repr=False)
+    device_id: str | Secret = field(default="", repr=False)
+    state: str | Secret = field(default="", repr=False)
 
-    _secrets = ("refresh_token",)
+    _secrets = ("refresh_token", "device_id", "state")
 
 
 @dataclass(frozen=True)

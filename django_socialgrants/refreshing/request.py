@@ -7,9 +7,9 @@ prepares and stores. Whatever a network's own code raises is the reply to that o
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from secrets import token_urlsafe
 
 from django_socialgrants.exceptions import (
-    InvalidClient,
     InvalidGrant,
     MalformedResponse,
     ProviderUnavailable,
@@ -69,19 +69,19 @@ def prepare(token: UserToken, credentials: Credentials, *, works: bool | None = 
 
 def _prepare(token: UserToken, credentials: Credentials, works: bool) -> Renewal:
     provider = token.credentials.get_provider()
-    if "client_secret" in provider.required_credentials and not credentials.client_secret:
-        raise InvalidClient("invalid_client", "no client_secret is stored")
+    provider.require_secret(credentials)
     if not (token.refresh_token and "refresh_token" in provider.token_endpoints):
         return _keep_alive(token, credentials, provider)
     keep_alive = partial(_keep_alive, token, credentials, provider)
     if provider.reuse_is_fatal and works and token.reason == UserToken.Reason.OUTCOME_UNKNOWN:
         raise TooEarly("the answer to the last refresh was lost: it is repeated when the token has expired")
-    grant = RefreshTokenGrant(token.refresh_token.reveal())
+    device_id = token.device_id.reveal() if token.device_id else ""
+    grant = RefreshTokenGrant(token.refresh_token.reveal(), device_id, token_urlsafe(32))
     request = provider.token_request(credentials, grant)
     return Renewal(
         token,
         request,
-        provider.parse_token_response,
+        lambda response: provider.parse_token_response(response, grant),
         otherwise=keep_alive if provider.keep_alive_call(token.to_value()) else None,
         is_repeatable=not provider.reuse_is_fatal,
     )

@@ -1,5 +1,6 @@
 """The RFC 6749 defaults that every network inherits, by a network that adds nothing to them."""
 
+import json
 import math
 import re
 import string
@@ -19,6 +20,7 @@ from django_socialgrants.exceptions import (
     OAuthError,
     ProviderError,
     RateLimited,
+    SessionExpired,
     UnsupportedGrant,
 )
 from django_socialgrants.oauth.grants import (
@@ -30,7 +32,16 @@ from django_socialgrants.oauth.grants import (
     code_challenge,
 )
 from django_socialgrants.oauth.provider import Provider
-from django_socialgrants.oauth.values import Credentials, Identity, Response, Secret, Token, reveal
+from django_socialgrants.oauth.values import (
+    Circuit,
+    Credentials,
+    Identity,
+    Request,
+    Response,
+    Secret,
+    Token,
+    reveal,
+)
 
 REDIRECT_URI = "https://site.example/social/plain/code/callback/?a=1&b=ж"
 
@@ -50,6 +61,17 @@ class Comma(Plain):
     scope_separator = ","
     response_types = ("code",)
     token_endpoints = {"authorization_code": "https://plain.example/token"}
+
+
+class Forest(Plain):
+    """A network with ways in, and with tokens that are bound to a device."""
+
+    ways = {"birch": "Birch", "oak": "Oak"}
+    callback_fields = ("device_id",)
+    echoes_state = True
+
+    def authorization_params(self, *, scope, way):
+        return {"by": way} if way not in ("", "birch") else {}
 
 
 CREDENTIALS = Credentials("512 000", "client-secret", "client-key")
@@ -134,6 +156,20 @@ def test_an_unsupported_response_type_is_refused(provider, response_type):
         authorize(provider, response_type=response_type)
 
 
+@pytest.mark.parametrize(
+    ("way", "asked"), [("", {}), ("birch", {}), ("oak", {"by": "oak"})], ids=["default", "named", "other"]
+)
+def test_a_way_in_is_asked_for_in_the_networks_words(way, asked):
+    query = query_of(authorize(Forest(), way=way))
+    assert {name: query[name] for name in ("by",) if name in query} == asked
+
+
+def test_a_way_that_the_network_does_not_have_is_refused():
+    for provider in (Plain(), Forest()):
+        with pytest.raises(UnsupportedGrant, match="way in 'elm'"):
+            authorize(provider, way="elm")
+
+
 # --- the token request -----------------------------------------------------------------------------------
 
 
@@ -190,6 +226,113 @@ def test_the_scope_of_a_password_grant_is_joined_as_the_network_likes_it():
 def test_a_grant_without_an_endpoint_is_refused(grant):
     with pytest.raises(UnsupportedGrant, match=f"Plain does not support the {grant.grant_type} grant"):
         Comma().token_request(CREDENTIALS, grant)
+
+
+BOUND = [
+    AuthorizationCodeGrant("c1", REDIRECT_URI, device_id="d1", state="s1"),
+    RefreshTokenGrant("r1", device_id="d1", state="s1"),
+]
+
+
+@pytest.mark.parametrize("grant", BOUND, ids=lambda grant: grant.grant_type)
+def test_the_device_goes_with_the_grant_and_the_state_where_the_network_wants_one(grant):
+    asked = Forest().token_request(CREDENTIALS, grant).params
+    assert (asked["device_id"], asked["state"]) == ("d1", "s1")
+    assert isinstance(asked["device_id"], Secret)
+    assert "state" not in Plain().token_request(CREDENTIALS, grant).params
+
+
+@pytest.mark.parametrize("grant", BOUND, ids=lambda grant: grant.grant_type)
+def test_a_token_is_bound_to_the_device_of_its_grant(grant):
+    response = Response(200, {}, b'{"access_token": "t1", "state": "s1"}')
+    assert Forest().parse_token_response(response, grant).device_id == "d1"
+
+
+@pytest.mark.parametrize("state", ["s2", "S1", 1, ["s1"], False], ids=repr)
+def test_an_answer_that_repeats_another_state_is_malformed(state):
+    body = json.dumps({"access_token": "t1", "state": state}).encode()
+    for grant in BOUND:
+        with pytest.raises(MalformedResponse, match="state"):
+            Forest().parse_token_response(Response(200, {}, body), grant)
+        assert Plain().parse_token_response(Response(200, {}, body), grant).access_token == "t1"
+
+
+@pytest.mark.parametrize("body", [b'{"access_token": "t1"}', b'{"access_token": "t1", "state": ""}'])
+def test_an_answer_need_not_repeat_the_state(body):
+    response = Response(200, {}, body)
+    assert Forest().parse_token_response(response, BOUND[0]).access_token == "t1"
+
+
+# --- whose it is, and that it is over --------------------------------------------------------------------
+
+
+class Calling(Plain):
+    api_errors = {SessionExpired: (7,)}
+
+    def api_request(self, credentials, token, method, params, circuit):
+        return Request("POST", "https://plain.example/api", {"call": method, **params, "circuit": circuit})
+
+    def identity_call(self):
+        return "me", {"fields": "name"}
+
+    def parse_identity(self, result):
+        return self.identity_from(result)
+
+
+def test_whose_a_token_is_is_asked_by_a_call_signed_with_our_own_secret():
+    request = Calling().identity_request(CREDENTIALS, Token("t1"))
+    assert request.params == {"call": "me", "fields": "name", "circuit": Circuit.SERVER_SERVER}
+    response = Response(200, {}, b'{"uid": 561, "name": "Anna"}')
+    assert Calling().parse_identity_response(response) == Identity("561", "Anna")
+
+
+def test_an_error_about_whose_a_token_is_names_the_call():
+    with pytest.raises(SessionExpired, match="^me failed with code 7: over$"):
+        Calling().parse_identity_response(Response(200, {}, b'{"error_code": 7, "error_msg": "over"}'))
+
+
+def test_a_network_need_not_have_revocation():
+    assert Plain().revocation_request(CREDENTIALS, Token("t1")) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b""),
+        (204, b""),
+        (200, b"{}"),
+        (200, b'{"response": 1}'),
+        (400, b'{"error": "invalid_grant"}'),
+        (200, b'{"error_code": 7, "error_msg": "over"}'),
+    ],
+)
+def test_a_token_that_is_good_for_nothing_is_revoked(status, body):
+    assert Calling().parse_revocation(Response(status, {}, body)) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, b""),
+        (404, b"{}"),
+        (200, b"<html>"),
+        (200, b'{"error": "invalid_request"}'),
+        (200, b'{"error_code": 8, "error_msg": "what?"}'),
+    ],
+)
+def test_a_token_that_may_still_be_good_is_not(status, body):
+    with pytest.raises(ProviderError):
+        Calling().parse_revocation(Response(status, {}, body))
+
+
+@pytest.mark.parametrize("required", [("client_id",), ("client_id", "client_key")])
+def test_a_public_client_needs_no_secret(required):
+    class Public(Plain):
+        required_credentials = required
+
+    Public().require_secret(Credentials("512"))
+    with pytest.raises(InvalidClient):
+        Plain().require_secret(Credentials("512"))
 
 
 # --- the token answer ------------------------------------------------------------------------------------
