@@ -20,7 +20,7 @@ from django_socialgrants.models import UserToken
 from django_socialgrants.oauth.grants import RefreshTokenGrant
 from django_socialgrants.oauth.provider import Provider
 from django_socialgrants.oauth.values import Circuit, Credentials, Request, Response, Secret, Token, reveal
-from django_socialgrants.transport.exchange import exchange
+from django_socialgrants.signals import announced_exchange
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Renewal:
     token: UserToken
     request: Request
     parse: Callable[[Response], Token]
+    purpose: str = "refresh"
+    method: str = ""
     otherwise: Callable[[], "Renewal"] | None = None
     is_repeatable: bool = True
 
@@ -99,7 +101,7 @@ def _keep_alive(token: UserToken, credentials: Credentials, provider: Provider) 
         provider.parse_api(response)
         return prolonged
 
-    return Renewal(token, request, parse)
+    return Renewal(token, request, parse, purpose="keep_alive", method=call[0])
 
 
 def carry_out(renewal: Renewal, *, may_repeat: Callable[[], bool] = lambda: True) -> Reply:
@@ -119,7 +121,14 @@ def carry_out(renewal: Renewal, *, may_repeat: Callable[[], bool] = lambda: True
 
 def _send(renewal: Renewal) -> Reply:
     try:
-        return Reply(token=exchange(renewal.request, renewal.parse))
+        token = announced_exchange(
+            renewal.request,
+            renewal.parse,
+            provider=renewal.token.credentials.get_provider(),
+            purpose=renewal.purpose,
+            method=renewal.method,
+        )
+        return Reply(token=token)
     except Exception as error:
         return Reply(error=error)
 
