@@ -115,7 +115,8 @@ def identify(credentials: ProviderCredentials, token: Token) -> Identity:
     """Whose token it is, by a call signed with the application's own secret. Raises ProviderError."""
     provider, application = credentials.get_provider(), credentials.to_value()
     provider.require_secret(application)
-    identity = exchange(provider.identity_request(application, token), provider.parse_identity_response)
+    request = provider.identity_request(application, token)
+    identity = exchange(request, lambda response: provider.parse_identity_response(response, application))
     if identity.uid != provider.parse_uid(identity.uid):  # a network's own parser may have forgotten to look
         raise MalformedResponse(f"{provider.title}: the user id is no string")
     if token.uid and token.uid != identity.uid:
