@@ -180,7 +180,9 @@ class ReadsAnswers:
         if not isinstance(error, str):
             return MalformedResponse(f"{self.title}: an error that is no string")
         if status := _UNAVAILABLE.get(error):
-            return ProviderUnavailable(f"{self.title}: {error}", sent=True, status=status)
+            gateway_status = 502 if status == 500 else 503
+            text = f"{self.title}: {error}"
+            return ProviderUnavailable(text, sent=True, status=status, gateway_status=gateway_status)
         kinds = {"invalid_client": InvalidClient, "unauthorized_client": InvalidClient}
         kind = InvalidGrant if error in self.invalid_grant_errors else kinds.get(error, OAuthError)
         return kind(error, data.get("error_description"))
