@@ -27,7 +27,6 @@ from django_socialgrants.exceptions import (
 from django_socialgrants.models import ProviderCredentials, UserToken
 from django_socialgrants.oauth.grants import Grant, ImplicitGrant, RefreshTokenGrant
 from django_socialgrants.oauth.values import Identity, Token
-from django_socialgrants.transport.exchange import exchange
 
 from . import state
 from .refusal import Refusal
@@ -75,7 +74,12 @@ def redeem(credentials: ProviderCredentials, grant: Grant) -> Token:
     provider, application = credentials.get_provider(), credentials.to_value()
     provider.require_secret(application)
     request = provider.token_request(application, grant)
-    return exchange(request, lambda response: provider.parse_token_response(response, grant))
+    return signals.announced_exchange(
+        request,
+        lambda response: provider.parse_token_response(response, grant),
+        provider=provider,
+        purpose="refresh" if isinstance(grant, RefreshTokenGrant) else "token",
+    )
 
 
 def prove(credentials: ProviderCredentials, grant: ImplicitGrant) -> Granted:
@@ -116,7 +120,13 @@ def identify(credentials: ProviderCredentials, token: Token) -> Identity:
     provider, application = credentials.get_provider(), credentials.to_value()
     provider.require_secret(application)
     request = provider.identity_request(application, token)
-    identity = exchange(request, lambda response: provider.parse_identity_response(response, application))
+    identity = signals.announced_exchange(
+        request,
+        lambda response: provider.parse_identity_response(response, application),
+        provider=provider,
+        purpose="identity",
+        method=str(request.params.get("method", "")),
+    )
     if identity.uid != provider.parse_uid(identity.uid):  # a network's own parser may have forgotten to look
         raise MalformedResponse(f"{provider.title}: the user id is no string")
     if token.uid and token.uid != identity.uid:
@@ -197,16 +207,9 @@ def _replace(row: UserToken, granted: Granted) -> bool:
 
 
 def _log_in(request: HttpRequest, granted: Granted) -> None:
-    """Log in through Django's own door, so that every backend of the site has its say.
-
-    The anonymous session is left behind as it is, instead of being deleted as `login()` does: another tab's
-    callback may be on its way with its key. It holds nothing of the user and expires like any other.
-    """
+    """Log in through Django's own door, so that every backend of the site has its say."""
     user = authenticate(request, granted=granted)
     if user is None:
         raise Refusal("not_authenticated")
-    fresh = type(request.session)()
-    fresh.update(dict(request.session.items()))
-    request.session = fresh
     login(request, user)
-    state.adopt(request)
+    state.logged_in(request)
