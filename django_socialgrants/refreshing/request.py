@@ -95,7 +95,10 @@ def _keep_alive(token: UserToken, credentials: Credentials, provider: Provider) 
     if call is None:
         raise UnsupportedGrant(f"{provider.title} can't prolong this token")
     prolonged = Token(token.access_token.reveal(), expires_in=provider.keep_alive_lifetime)
-    request = provider.api_request(credentials, prolonged, *call, Circuit.SERVER_SERVER)
+    method, params = call
+    request = provider.api_request(
+        credentials, prolonged, method, provider.encoded(params), Circuit.SERVER_SERVER
+    )
 
     def parse(response: Response) -> Token:
         provider.parse_api(response)
