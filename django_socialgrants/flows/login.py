@@ -122,7 +122,7 @@ def identify(credentials: ProviderCredentials, token: Token) -> Identity:
     request = provider.identity_request(application, token)
     identity = signals.announced_exchange(
         request,
-        provider.parse_identity_response,
+        lambda response: provider.parse_identity_response(response, application),
         provider=provider,
         purpose="identity",
         method=str(request.params.get("method", "")),
