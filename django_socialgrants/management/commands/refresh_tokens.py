@@ -63,7 +63,9 @@ class Command(BaseCommand):
                     dry_run=options["dry_run"],
                     accept_mass_revocation=options["accept_mass_revocation"],
                     stop=lambda: bool(interruption),
-                    watch=_bar(stack, shown=not options["no_progress"]),
+                    watch=_bar(
+                        stack, options["limit"], shown=not (options["no_progress"] or options["dry_run"])
+                    ),
                 )
             except (UnknownCredentials, ImproperlyConfigured) as error:
                 raise CommandError(str(error), returncode=MISCONFIGURED) from None
@@ -105,15 +107,19 @@ def _at_least(least: int) -> Callable[[str], int]:
     return number
 
 
-def _bar(stack: ExitStack, *, shown: bool) -> Callable[[Report], None]:
-    """A watcher that opens a progress bar when the due tokens are counted, and then moves it on."""
+def _bar(stack: ExitStack, limit: int | None, *, shown: bool) -> Callable[[Report], None]:
+    """A watcher that opens a progress bar when the due tokens are counted, and then moves it on.
+
+    It ends at the limit, if that comes first.
+    """
     advance: Callable[[int], object] | None = None
     position = 0
 
     def watch(report: Report) -> None:
         nonlocal advance, position
         if advance is None:
-            advance = stack.enter_context(progress(report.due, shown=shown))
+            total = report.due if limit is None else min(report.due, limit)
+            advance = stack.enter_context(progress(total, label=_("Refreshing tokens"), shown=shown))
         advance(report.tried - position)
         position = report.tried
 
