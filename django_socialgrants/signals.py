@@ -1,17 +1,27 @@
 """What other parts of a site may want to know.
 
-All are sent after the change is committed, with `sender=UserToken` and `token`, the row as it then is (for
-`disconnected`: as it was); never with a secret in clear. A receiver that fails is logged and disturbs nobody.
+All but `exchanged` are sent after the change is committed, with `sender=UserToken` and `token`, the row as it then
+is (for `disconnected`: as it was). None carries a secret in clear. A receiver that fails is logged and disturbs
+nobody.
 """
 
+import time
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from django.db import transaction
 from django.dispatch import Signal
 
+from .exceptions import ProviderError
+from .oauth.provider import Provider
+from .oauth.values import Request, Response
+from .transport.exchange import exchange
+
 if TYPE_CHECKING:
     from .models import UserToken
+
+T = TypeVar("T")
 
 granted = Signal()
 """A user logged in or connected an account, and the network gave a token for it."""
@@ -21,6 +31,10 @@ needs_login = Signal()
 """A token can't be refreshed any more: its user must grant again; `token.reason` says why."""
 disconnected = Signal()
 """A user disconnected an account: the row is deleted."""
+exchanged = Signal()
+"""A request to a network is over: `announced_exchange` says what it was and how it went, in the thread that made
+it and with the provider's class as `sender`. Receivers must not use the database: the threads of a run would open
+connections that nobody closes, and a call may be part of somebody's transaction."""
 
 
 def send(signal: Signal, token: "UserToken") -> None:
@@ -31,3 +45,43 @@ def send(signal: Signal, token: "UserToken") -> None:
 def send_on_commit(signal: Signal, token: "UserToken") -> None:
     """Tell every receiver once the transaction around the caller, if any, is committed."""
     transaction.on_commit(partial(send, signal, token), using=token._state.db)
+
+
+def announced_exchange(
+    request: Request, parse: Callable[[Response], T], *, provider: Provider, purpose: str, method: str = ""
+) -> T:
+    """`transport.exchange.exchange`, of which `exchanged` tells once it is over.
+
+    `purpose` is "token", "refresh", "identity", "call", "keep_alive" or "revoke"; `method` is that of the REST
+    API, or "". Besides these a receiver is given `provider` (its id), `status` (HTTP, None without an answer),
+    `error` (the class name of the ProviderError, or "") and `seconds`.
+    """
+    if not exchanged.has_listeners(type(provider)):
+        return exchange(request, parse)
+    status: int | None = None
+    began = time.monotonic()
+
+    def note_and_parse(response: Response) -> T:
+        nonlocal status
+        status = response.status
+        return parse(response)
+
+    def announce(error: str) -> None:
+        exchanged.send_robust(
+            sender=type(provider),
+            provider=provider.id,
+            purpose=purpose,
+            method=method,
+            status=status,
+            error=error,
+            seconds=time.monotonic() - began,
+        )
+
+    try:
+        result = exchange(request, note_and_parse)
+    except ProviderError as failure:
+        status = status or failure.status
+        announce(type(failure).__name__)
+        raise
+    announce("")
+    return result

@@ -53,6 +53,7 @@ IMPURE = """
     templatetags web.views
     urls
     checks.credentials checks.database checks.keys checks.providers checks.settings checks.site
+    checks.policy
     administration.words
     administration.facts administration.filters administration.refreshing
     administration.forms

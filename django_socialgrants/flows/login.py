@@ -27,7 +27,6 @@ from django_socialgrants.exceptions import (
 from django_socialgrants.models import ProviderCredentials, UserToken
 from django_socialgrants.oauth.grants import Grant, ImplicitGrant, RefreshTokenGrant
 from django_socialgrants.oauth.values import Identity, Token
-from django_socialgrants.transport.exchange import exchange
 
 from . import state
 from .refusal import Refusal
@@ -75,7 +74,12 @@ def redeem(credentials: ProviderCredentials, grant: Grant) -> Token:
     provider, application = credentials.get_provider(), credentials.to_value()
     provider.require_secret(application)
     request = provider.token_request(application, grant)
-    return exchange(request, lambda response: provider.parse_token_response(response, grant))
+    return signals.announced_exchange(
+        request,
+        lambda response: provider.parse_token_response(response, grant),
+        provider=provider,
+        purpose="refresh" if isinstance(grant, RefreshTokenGrant) else "token",
+    )
 
 
 def prove(credentials: ProviderCredentials, grant: ImplicitGrant) -> Granted:
@@ -115,7 +119,14 @@ def identify(credentials: ProviderCredentials, token: Token) -> Identity:
     """Whose token it is, by a call signed with the application's own secret. Raises ProviderError."""
     provider, application = credentials.get_provider(), credentials.to_value()
     provider.require_secret(application)
-    identity = exchange(provider.identity_request(application, token), provider.parse_identity_response)
+    request = provider.identity_request(application, token)
+    identity = signals.announced_exchange(
+        request,
+        provider.parse_identity_response,
+        provider=provider,
+        purpose="identity",
+        method=str(request.params.get("method", "")),
+    )
     if identity.uid != provider.parse_uid(identity.uid):  # a network's own parser may have forgotten to look
         raise MalformedResponse(f"{provider.title}: the user id is no string")
     if token.uid and token.uid != identity.uid:

@@ -20,7 +20,7 @@ from django_socialgrants.models import UserToken
 from django_socialgrants.oauth.grants import RefreshTokenGrant
 from django_socialgrants.oauth.provider import Provider
 from django_socialgrants.oauth.values import Circuit, Credentials, Request, Response, Secret, Token, reveal
-from django_socialgrants.transport.exchange import exchange
+from django_socialgrants.signals import announced_exchange
 
 REFRESH_EXPIRED = "refresh_expired"
 
@@ -32,6 +32,8 @@ class Renewal:
     token: UserToken
     request: Request
     parse: Callable[[Response], Token]
+    purpose: str = "refresh"
+    method: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def _keep_alive(token: UserToken, credentials: Credentials, provider: Provider) 
         provider.parse_api(response)
         return prolonged
 
-    return Renewal(token, request, parse)
+    return Renewal(token, request, parse, purpose="keep_alive", method=call[0])
 
 
 def carry_out(renewal: Renewal, *, may_repeat: Callable[[], bool] = lambda: True) -> Answer:
@@ -97,7 +99,14 @@ def carry_out(renewal: Renewal, *, may_repeat: Callable[[], bool] = lambda: True
 
 def _send(renewal: Renewal) -> Answer:
     try:
-        return Answer(token=exchange(renewal.request, renewal.parse))
+        token = announced_exchange(
+            renewal.request,
+            renewal.parse,
+            provider=renewal.token.credentials.get_provider(),
+            purpose=renewal.purpose,
+            method=renewal.method,
+        )
+        return Answer(token=token)
     except Exception as error:
         return Answer(error=error)
 
