@@ -12,7 +12,10 @@ from pathlib import Path
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 _REFRESHED = b'{"access_token":"%032x","refresh_token":"%032x","token_type":"bearer","expires_in":86400}'
-_GRANTED = b'{"access_token":"t%b","refresh_token":"r%b","token_type":"bearer","expires_in":86400,"x_mailru_vid":"%b"}'
+_GRANTED = (
+    b'{"access_token":"t%b","refresh_token":"r%b","token_type":"bearer","expires_in":86400,'
+    b'"x_mailru_vid":"%b"}'
+)
 _PROFILE = (
     b'{"uid":"%b","first_name":"Ivan","last_name":"Petrov","name":"Ivan Petrov","nick":"ivan%b",'
     b'"email":"ivan%b@example.org","link":"https://example.org/%b"}'

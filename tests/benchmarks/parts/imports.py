@@ -28,7 +28,8 @@ _PROGRAM = """
 import django, importlib
 from django.conf import settings
 settings.configure(SECRET_KEY="benchmarks", INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes",
-    "django.contrib.sessions", *{apps!r}], ROOT_URLCONF={urls!r})
+    "django.contrib.sessions", "django.contrib.messages", *{apps!r}],
+    MIDDLEWARE={middleware!r}, ROOT_URLCONF={urls!r})
 django.setup()
 importlib.import_module({urls!r})
 """
@@ -52,7 +53,8 @@ def rows(options: Options) -> Iterator[Row]:
 
 def _import(name: str) -> float:
     """Seconds of CPU."""
-    program = _PROGRAM.format(apps=_APPS[name], urls=_URLS[name])
+    middleware = ["allauth.account.middleware.AccountMiddleware"] if "allauth" in _APPS[name] else []
+    program = _PROGRAM.format(apps=_APPS[name], urls=_URLS[name], middleware=middleware)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([python_of(name), "-c", program], check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
