@@ -22,10 +22,10 @@ from responses import RequestsMock
 
 from .exceptions import APIError
 from .models import ProviderCredentials, UserToken
+from .oauth.parameters import RESERVED
 from .oauth.provider import Provider
 from .oauth.values import Identity, Token
 from .providers.mailru import MailRu
-from .providers.signing import RESERVED
 from .registry import get_provider, providers
 from .transport.exchange import USER_AGENT
 

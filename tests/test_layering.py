@@ -15,11 +15,11 @@ ROOT = Path(__file__).parents[1] / PACKAGE
 PURE = """
     exceptions
     oauth.values
-    oauth.grants
+    oauth.grants oauth.parameters
     oauth.reading
     oauth.provider
     providers.signing
-    providers.ok providers.mailru
+    providers.ok providers.mailru providers.vkid providers.mailid
 """
 IMPURE = """
     conf

@@ -122,7 +122,7 @@ def identify(credentials: ProviderCredentials, token: Token) -> Identity:
     request = provider.identity_request(application, token)
     identity = signals.announced_exchange(
         request,
-        provider.parse_identity_response,
+        lambda response: provider.parse_identity_response(response, application),
         provider=provider,
         purpose="identity",
         method=str(request.params.get("method", "")),
@@ -146,14 +146,15 @@ def link(granted: Granted, *, user: User | None = None) -> UserToken:
             row = _find(granted)
             if row is None:
                 row = _create(granted, user)
-                signals.send_on_commit(signals.granted, row)
+                signals.send_on_commit(signals.granted, row, recovered=False)
                 return row
             if user is not None and row.user_id != user.pk:
                 raise IdentityTaken("that account is connected to another user")
             if not row.user.is_active:
                 raise Refusal("inactive_user")
+            was_dead = row.state == UserToken.State.NEEDS_LOGIN
             if _replace(row, granted):
-                signals.send_on_commit(signals.granted, row)
+                signals.send_on_commit(signals.granted, row, recovered=was_dead)
                 return row
         except (IntegrityError, OperationalError) as error:  # somebody else was faster, or a deadlock
             problem = type(error).__name__

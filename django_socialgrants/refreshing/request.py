@@ -77,7 +77,10 @@ def _keep_alive(token: UserToken, credentials: Credentials, provider: Provider) 
     call = provider.keep_alive_call(token.to_value())
     if call is None:
         raise UnsupportedGrant(f"{provider.title} can't prolong this token")
-    request = provider.api_request(credentials, prolonged, *call, Circuit.SERVER_SERVER)
+    method, params = call
+    request = provider.api_request(
+        credentials, prolonged, method, provider.encoded(params), Circuit.SERVER_SERVER
+    )
 
     def parse(response: Response) -> Token:
         provider.parse_api(response)
