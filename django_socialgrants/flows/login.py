@@ -164,7 +164,7 @@ def link(granted: Granted, *, user: User | None = None) -> UserToken:
 
 
 def _find(granted: Granted) -> UserToken | None:
-    tokens = UserToken.objects.select_related("user")
+    tokens = UserToken.objects.with_time().select_related("user")
     row = tokens.filter(credentials=granted.credentials, uid=granted.identity.uid).first()
     if row is not None:
         row.credentials = granted.credentials
@@ -183,7 +183,7 @@ def _create(granted: Granted, user: User | None) -> UserToken:
     with transaction.atomic():
         owner = user or _make_user(granted)
         row = UserToken(user=owner, credentials=granted.credentials, uid=granted.identity.uid)
-        row.take(granted.token, granted.identity, grant_type=granted.grant_type)
+        row.apply(row.changes_by_grant(granted.token, granted.identity, grant_type=granted.grant_type))
         row.save(force_insert=True)
     return row
 
@@ -201,10 +201,13 @@ def _make_user(granted: Granted) -> User:
 
 def _replace(row: UserToken, granted: Granted) -> bool:
     """Put the new token in place of the old one, if the row still is this user's."""
-    changed = row.take(granted.token, granted.identity, grant_type=granted.grant_type)
+    changes = row.changes_by_grant(granted.token, granted.identity, grant_type=granted.grant_type)
+    changes = row.sealed(changes)
     same = UserToken.objects.filter(pk=row.pk, user_id=row.user_id)
-    row.generation += 1
-    return bool(same.update(**row.columns(changed), generation=F("generation") + 1))
+    if not same.update(**changes, generation=F("generation") + 1):
+        return False
+    row.apply({**changes, "generation": row.generation + 1})
+    return True
 
 
 def _log_in(request: HttpRequest, granted: Granted) -> None:
