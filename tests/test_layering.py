@@ -47,10 +47,10 @@ IMPURE = """
     flows.login
     flows.password
     api
-    backends middleware decorators
+    backends decorators
     web.pages
     web.callback
-    templatetags web.views
+    middleware templatetags web.views
     urls
     checks.credentials checks.database checks.keys checks.providers checks.settings checks.site
     checks.policy
