@@ -41,8 +41,8 @@ IMPURE = """
     refreshing.settlement
     refreshing.lane
     flows.refusal flows.kept_query
-    flows.accounts
-    flows.state
+    flows.accounts flows.import_sources
+    flows.state flows.importing
     flows.refresh flows.refresh_due
     flows.call
     flows.login
