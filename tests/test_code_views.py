@@ -32,6 +32,7 @@ from tests.journey import (
     start_url,
     token_of,
     user_of,
+    with_cookie_of,
 )
 from tests.network import answer
 
@@ -666,9 +667,10 @@ def test_the_state_is_claimed_for_all_to_see_before_the_network_is_called(
 def test_what_fails_later_does_not_undo_the_claim(any_requests, client, network, ok_app):
     network.on("/ok/api", answer(b"", status=500))
     state = start(client)
+    older = with_cookie_of(client)
     assert finish(client, state).status_code == 502
     assert UsedState.objects.count() == 1
-    refused(client, network, 400, "used_state", lambda: finish(client, state))
+    refused(older, network, 400, "used_state", lambda: finish(older, state))
 
 
 def test_a_user_who_may_not_be_connected_is_not_left_behind(any_requests, client, network, ok_app, settings):

@@ -26,12 +26,11 @@ IMPURE = """
     registry crypto
     storage.clock storage.fields
     storage.rotation
-    models.application models.used_state
+    models.validators models.used_state
+    models.application
     models.token
     models
-    transport.answer
-    transport.deadline
-    transport.pool
+    transport.connections transport.names
     transport.exchange
     signals
     applications.declared applications.problems

@@ -289,22 +289,16 @@ def test_a_user_who_becomes_inactive_is_logged_out(client, network, ok_app):
     assert "AnonymousUser" in client.get("/").content.decode()
 
 
-def test_the_session_key_cycles_and_the_old_one_stays_anonymous(client, network, ok_app):
-    state = start(client)
-    fixed, key = with_cookie_of(client), session_of(client).session_key
-    finish(client, state)
-    assert session_of(client).session_key != key
-    assert user_of(client) is not None
-    assert user_of(fixed) is None
-
-
-def test_what_a_visitors_session_held_is_there_after_the_login(client, network, ok_app):
-    state = start(client)
-    session = session_of(client)
+def test_the_session_key_cycles_and_what_the_session_held_is_kept(client, network, ok_app):
+    session = client.session
     session["basket"] = ["apples"]
     session.save()
-    finish(client, state)
+    fixed, key = with_cookie_of(client), session.session_key
+    log_in(client)
+    assert session_of(client).session_key != key
     assert session_of(client)["basket"] == ["apples"]
+    assert user_of(client) is not None
+    assert user_of(fixed) is None
 
 
 def test_django_is_told_who_logged_in(client, network, ok_app):

@@ -1,11 +1,13 @@
 """Many browsers at once, in threads and in processes: one user, one row, one exchange, and no error."""
 
 import json
+import secrets
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib import import_module
 
 import pytest
 from django.conf import settings as site_settings
@@ -13,16 +15,20 @@ from django.contrib.auth.models import User
 from django.db import connection, connections
 from django.test import Client
 
+from django_socialgrants.flows import state
 from django_socialgrants.models import UsedState, UserToken
 from tests.conftest import ok_profile, ok_token
 from tests.fakes import FakeOK
 from tests.journey import (
     callback_url,
     disconnect_url,
+    finish,
     log_in,
+    session_of,
     start,
     token_of,
     user_of,
+    with_cookie_of,
 )
 from tests.network import answer
 
@@ -67,7 +73,6 @@ def in_processes(requests, network):
     order = {
         "database": connection.settings_dict["NAME"],
         "network": network.url,
-        "session_engine": site_settings.SESSION_ENGINE,
     }
     program = "import django; django.setup(); from tests.test_races import obey; obey()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -96,7 +101,6 @@ def obey():
     """What a process of `in_processes` does."""
     order = json.loads(sys.stdin.readline())
     connection.settings_dict["NAME"] = order["database"]
-    site_settings.SESSION_ENGINE = order["session_engine"]
     site_settings.SOCIALGRANTS_PROVIDERS = ["tests.fakes.FakeOK"]
     FakeOK.api_endpoint = f"{order['network']}/ok/api"
     FakeOK.token_endpoints = {"authorization_code": f"{order['network']}/ok/token"}
@@ -190,6 +194,28 @@ def test_whole_logins_at_once_do_not_stand_in_each_others_way(network, ok_app):
     assert together([journey] * 12) == [(302, str(User.objects.get().pk))] * 12
 
 
+@pytest.mark.parametrize("engine", ["db", "cached_db", "cache", "file", "signed_cookies"])
+def test_two_tabs_that_start_at_once_both_succeed(client, network, ok_app, settings, monkeypatch, engine):
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
+    store = import_module(settings.SESSION_ENGINE).SessionStore()
+    store["basket"] = ["apples"]
+    store.save()
+    client.cookies.load({settings.SESSION_COOKIE_NAME: store.session_key})
+    gate, make = threading.Barrier(2), secrets.token_urlsafe
+
+    def wait(size):  # both tabs have read the session, and neither has written it
+        gate.wait(PATIENCE)
+        return make(size)
+
+    monkeypatch.setattr(state.secrets, "token_urlsafe", wait)
+    tabs = [with_cookie_of(client), with_cookie_of(client)]
+    states = together([partial(start, tab) for tab in tabs])
+    for tab in tabs:
+        client.cookies.update(tab.cookies)
+    assert [finish(client, one).status_code for one in states] == [302, 302]
+    assert session_of(client)["basket"] == ["apples"]
+
+
 def test_two_tabs_that_come_back_at_once_both_succeed(client, network, ok_app):
     states = [start(client), start(client)]
     hold_back(network, 2)
@@ -211,11 +237,7 @@ def test_an_account_that_two_users_connect_at_once_is_that_of_one(network, ok_ap
 # --- one state --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("engine", ["db", "signed_cookies"])
-def test_one_state_that_comes_back_eight_times_at_once_is_exchanged_once(
-    client, network, ok_app, settings, at_once, engine
-):
-    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
+def test_one_state_that_comes_back_eight_times_at_once_is_exchanged_once(client, network, ok_app, at_once):
     answers = at_once([callback(client, start(client))] * 8)
     assert sorted(status for status, _ in answers) == [302] + [400] * 7
     assert [user for status, user in answers if status == 400] == [None] * 7

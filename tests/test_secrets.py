@@ -271,10 +271,10 @@ def crash_in_token_table(settings, patch):
 def crash_in_session(settings, patch):
     store = import_module(settings.SESSION_ENGINE).SessionStore
 
-    def update(self, *args):
+    def cycle_key(self):
         raise OperationalError("the database is down")
 
-    patch.setattr(store, "update", update)
+    patch.setattr(store, "cycle_key", cycle_key)
 
 
 CRASHES = [crash_in_factory, crash_in_receiver, crash_in_claim, crash_in_token_table, crash_in_session]

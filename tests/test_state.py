@@ -1,17 +1,24 @@
 """The `state` parameter: bound to what it was made for, good once, and nobody else's."""
 
+import random
 import re
+import string
 import time
 from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
+from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
+from django.core.signing import Signer
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from django_socialgrants.flows import state as state_module
 from django_socialgrants.models import UsedState, UserToken
 from tests.conftest import mailru_profile, mailru_token, ok_profile
 from tests.journey import (
@@ -53,6 +60,11 @@ def boris(db):
     return User.objects.create_user("boris", password="x")
 
 
+def cookies_of(client):
+    """Name and value of the cookies that a browser still has."""
+    return {name: morsel.value for name, morsel in client.cookies.items() if morsel.value}
+
+
 def become(client, user):
     """Swap the user of a session that keeps everything else, which Django's own login() would not do."""
     session = session_of(client)
@@ -60,6 +72,7 @@ def become(client, user):
     session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
     session.save()
+    client.cookies[settings.SESSION_COOKIE_NAME] = session.session_key
 
 
 # --- what a state is --------------------------------------------------------------------------------------
@@ -71,10 +84,17 @@ def test_a_state_has_256_bits_and_is_new_at_every_start(client, ok_app):
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{43}", state) for state in states)
 
 
-def test_the_session_holds_no_state_in_clear(client, ok_app):
+def test_no_cookie_holds_a_state_in_clear(client, ok_app):
     state = start(client)
-    assert state not in str(dict(session_of(client).items()))
-    assert state not in "".join(Session.objects.values_list("session_data", flat=True))
+    assert state not in client.cookies.output()
+
+
+def test_a_start_makes_no_session_and_tells_none_of_it_to_other_pages(client, ok_app):
+    start(client)
+    [cookie] = client.cookies.values()
+    assert (cookie["path"], cookie["httponly"], cookie["samesite"]) == ("/social/", True, "Lax")
+    assert (cookie["max-age"], cookie["secure"], cookie["domain"]) == (600, "", "")
+    assert not Session.objects.exists()
 
 
 def test_a_state_works_only_once(client, network, ok_app):
@@ -207,8 +227,8 @@ def test_connecting_never_logs_in_when_its_user_is_gone(client, network, ok_app,
 def test_logging_out_ends_what_was_started(client, network, ok_app, anna):
     client.force_login(anna)
     state = start(client)
-    client.logout()
-    refused(client, network, 400, "unknown_state", lambda: finish(client, state))
+    client.cookies.pop(settings.SESSION_COOKIE_NAME)
+    refused(client, network, 403, "user_changed", lambda: finish(client, state))
 
 
 def test_a_state_is_burnt_when_the_user_changed(client, network, ok_app, anna, boris):
@@ -260,9 +280,11 @@ def test_a_callback_of_the_wrong_application_burns_the_state(client, network, ok
 @pytest.mark.parametrize("path", ["/ok/token", "/ok/api"])
 def test_a_failing_network_burns_the_state(client, network, ok_app, path):
     state = start(client)
+    older = with_cookie_of(client)
     network.on(path, answer(b"", status=503))
     assert finish(client, state).status_code == 503
-    refused(client, network, 400, "used_state", lambda: finish(client, state))
+    refused(client, network, 400, "unknown_state", lambda: finish(client, state))
+    refused(older, network, 400, "used_state", lambda: finish(older, state))
 
 
 def test_a_failed_login_can_be_started_again(client, network, ok_app):
@@ -335,29 +357,48 @@ def test_a_tab_left_over_from_before_the_login_is_no_way_to_log_in_as_the_next_u
 # --- replays and floods -----------------------------------------------------------------------------------
 
 
-def test_an_old_signed_cookie_session_cannot_replay_a_state(client, network, ok_app, settings):
-    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+def test_an_old_cookie_cannot_replay_a_state(client, network, ok_app):
     state = start(client)
     thief = with_cookie_of(client)
     assert finish(client, state).status_code == 302
     refused(thief, network, 400, "used_state", lambda: finish(thief, state))
 
 
-def test_an_old_signed_cookie_session_cannot_revive_a_burnt_state(client, network, ok_app, settings):
-    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+def test_an_old_cookie_cannot_revive_a_burnt_state(client, network, ok_app):
     state = start(client)
     older = with_cookie_of(client)
     finish(client, state, error="access_denied")
     refused(older, network, 400, "used_state", lambda: finish(older, state))
 
 
-def test_a_restored_session_row_cannot_replay_a_state(client, network, ok_app):
+def test_a_cookie_that_we_did_not_sign_for_this_state_is_none(client, network, ok_app):
+    one, other = Client(), Client()
+    state, _ = start(one), start(other)
+    [(name, real)], [(_, foreign)] = cookies_of(one).items(), cookies_of(other).items()
+    for value in ("", "x", foreign, real[:-1], real.swapcase(), f"{real}x"):
+        client.cookies.load({name: value})
+        refused(client, network, 400, "unknown_state", lambda: finish(client, state))
+    assert not UsedState.objects.exists()
+    assert finish(one, state).status_code == 302
+
+
+@pytest.mark.parametrize("fields", [{}, {"a": 1}, [], list("too few"), ["x"] * 30, "text", 7, None])
+def test_a_cookie_of_another_version_is_none(client, network, ok_app, fields):
     state = start(client)
-    thief, rows = with_cookie_of(client), list(Session.objects.all())
-    assert finish(client, state).status_code == 302
-    Session.objects.all().delete()
-    Session.objects.bulk_create(rows)
-    refused(thief, network, 400, "used_state", lambda: finish(thief, state))
+    [name] = cookies_of(client)
+    value = Signer(salt=f"django_socialgrants.state.{name}").sign_object(fields)
+    client.cookies.load({name: value})
+    refused(client, network, 400, "unknown_state", lambda: finish(client, state))
+    assert log_in(client).status_code == 302
+
+
+def test_a_greater_age_does_not_revive_a_state_that_may_be_forgotten(
+    client, network, ok_app, clock, settings
+):
+    state = start(client)
+    settings.SOCIALGRANTS_STATE_AGE = 86_400
+    clock(601)
+    refused(client, network, 400, "stale_state", lambda: finish(client, state))
 
 
 def test_a_thousand_forged_callbacks_leave_no_trace(network, ok_app):
@@ -371,26 +412,85 @@ def test_a_thousand_forged_callbacks_leave_no_trace(network, ok_app):
     assert network.calls == []
 
 
-def test_forged_callbacks_of_somebody_with_a_session_write_nothing(client, network, ok_app):
+def test_forged_callbacks_of_somebody_who_has_started_write_nothing(client, network, ok_app):
     state = start(client)
-    before = list(Session.objects.values_list())
     for number in range(20):
         finish(client, f"{number:043}")
-    assert list(Session.objects.values_list()) == before
+    assert not Session.objects.exists()
     assert not UsedState.objects.exists()
     assert finish(client, state).status_code == 302
 
 
-def test_claims_of_states_that_no_longer_count_are_dropped_at_a_later_start(
-    client, network, ok_app, settings
-):
-    settings.SOCIALGRANTS_STATE_AGE = 600
+# --- what is left behind ----------------------------------------------------------------------------------
+
+
+def claimed(age, count=1):
+    """Claims of so many states that came back `age` seconds ago."""
+    used_at = timezone.now() - timedelta(seconds=age)
+    claims = [UsedState(digest=f"{age}-{number}", used_at=used_at) for number in range(count)]
+    return UsedState.objects.bulk_create(claims)
+
+
+@pytest.fixture
+def tidy(monkeypatch):
+    """Every claim removes old ones, not one in sixteen."""
+    monkeypatch.setattr(state_module, "_TIDY_BELOW", 256)
+
+
+def test_claims_are_kept_while_their_states_could_count_on_any_host(client, network, ok_app, tidy):
+    claimed(655), claimed(665)
     log_in(client)
-    recent = UsedState.objects.get()
-    UsedState.objects.create(digest="still-good", used_at=timezone.now() - timedelta(seconds=630))
-    UsedState.objects.create(digest="long-gone", used_at=timezone.now() - timedelta(days=2))
-    start(client)
-    assert set(UsedState.objects.values_list("digest", flat=True)) == {recent.digest, "still-good"}
+    assert UsedState.objects.filter(digest="655-0").exists()
+    assert not UsedState.objects.filter(digest="665-0").exists()
+
+
+def test_nobody_waits_for_the_removal_of_many_claims(client, network, ok_app, tidy):
+    claimed(10_000, count=1000)
+    with CaptureQueriesContext(connection) as captured:
+        start(client)
+    assert "socialgrants_usedstate" not in str(captured.captured_queries)
+    log_in(client)
+    assert UsedState.objects.count() == 1000 - 300 + 1
+
+
+def test_old_claims_are_removed_sooner_than_they_come(client, network, ok_app):
+    claimed(10_000, count=40)
+    for _ in range(200):
+        finish(client, start(client), error="access_denied")
+        if not UsedState.objects.filter(digest__startswith="10000-").exists():
+            break
+    else:
+        raise AssertionError
+
+
+def test_a_login_leaves_one_session_behind(network, ok_app):
+    for _ in range(3):
+        log_in(Client())
+    assert Session.objects.count() == 3
+
+
+# --- many and large ---------------------------------------------------------------------------------------
+
+
+def size_of_cookies(client):
+    return sum(len(name) + len(value) for name, value in cookies_of(client).items())
+
+
+@pytest.mark.parametrize("length", [1, 300, 2000])
+def test_cookies_stay_small_however_many_logins_are_under_way(client, network, ok_app, length):
+    letters = random.Random(0).choices(string.ascii_letters, k=length * 12)
+    wanted = ["/" + "".join(letters[number * length :][:length]) for number in range(12)]
+    states = [start(client, next=url) for url in wanted]
+    assert size_of_cookies(client) <= 3 * 1024
+    response = finish(client, states[-1])
+    assert (response.status_code, response["Location"]) == (302, wanted[-1])
+
+
+def test_a_place_to_go_on_for_which_there_is_no_room_is_forgotten(client, network, ok_app, settings):
+    settings.LOGIN_REDIRECT_URL = "/home/"
+    letters = "".join(map(chr, random.Random(0).choices(range(0x4E00, 0x9FFF), k=2000)))
+    response = log_in(client, next=f"/{letters}/")
+    assert response["Location"] == "/home/"
 
 
 # --- a session cookie that the browser withholds ----------------------------------------------------------

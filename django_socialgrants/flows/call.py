@@ -16,16 +16,19 @@ def call_fresh(
 ) -> tuple[Any, UserToken]:
     """The result of the network's `method`, and the token that was good for it.
 
-    A stale token is refreshed first. One that the network calls expired is refreshed once, and the call repeated
-    once. `circuit` None = the application's own secret if it has one. Raises as `flows.refresh.usable` and `call`.
+    A stale token is refreshed first. One that the network calls expired is refreshed, unless it is new, and the
+    call repeated: at most a call, a refresh and a call, which take 4 * SOCIALGRANTS_TIMEOUT. `circuit` None = the
+    application's own secret if it has one. Raises as `flows.refresh.usable` and `call`.
     """
-    token = usable(token)
+    current = usable(token)
     try:
-        return _call_with(token, method, params, circuit), token
+        return _call_with(current, method, params, circuit), current
     except SessionExpired:
-        pass  # renewed outside of this handler, whose error is no context of what happens next
-    token = renewed(token)
-    return _call_with(token, method, params, circuit), token
+        if current.generation != token.generation:
+            raise
+    # Outside of the handler, whose error is no context of what happens next.
+    current = renewed(current)
+    return _call_with(current, method, params, circuit), current
 
 
 def _call_with(token: UserToken, method: str, params: Mapping[str, Any], circuit: Circuit | None) -> Any:

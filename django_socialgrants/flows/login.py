@@ -196,16 +196,9 @@ def _replace(row: UserToken, granted: Granted) -> bool:
 
 
 def _log_in(request: HttpRequest, granted: Granted) -> None:
-    """Log in through Django's own door, so that every backend of the site has its say.
-
-    The anonymous session is left behind as it is, instead of being deleted as `login()` does: another tab's
-    callback may be on its way with its key. It holds nothing of the user and expires like any other.
-    """
+    """Log in through Django's own door, so that every backend of the site has its say."""
     user = authenticate(request, granted=granted)
     if user is None:
         raise Refusal("not_authenticated")
-    fresh = type(request.session)()
-    fresh.update(dict(request.session.items()))
-    request.session = fresh
     login(request, user)
-    state.adopt(request)
+    state.logged_in(request)

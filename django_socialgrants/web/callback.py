@@ -7,7 +7,6 @@ or a log that is written while or after the request is handled.
 import re
 from typing import Self
 
-from django.conf import settings
 from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 
@@ -101,8 +100,7 @@ class AuthorizationResponse:
         of our own that leads here once more makes it come from this one. Raises Refusal for a query that is not
         worth a second try.
         """
-        strict = (settings.SESSION_COOKIE_SAMESITE or "").lower() == "strict"
-        if not strict or settings.SESSION_COOKIE_NAME in request.COOKIES or "bounced" in self._query:
+        if "bounced" in self._query or not state.may_be_withheld(request):
             return ""
         self.refuse_tokens()
         return f"?{self._query.urlencode()}&bounced=1"

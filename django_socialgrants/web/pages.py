@@ -24,6 +24,7 @@ from django.views.decorators.http import require_http_methods
 
 from django_socialgrants.exceptions import SocialGrantsError, clean_text
 from django_socialgrants.flows.refusal import UNREADABLE, Refusal
+from django_socialgrants.flows.state import set_cookies
 
 logger = logging.getLogger("django_socialgrants")
 
@@ -61,6 +62,7 @@ def page(*methods: str) -> Callable[[View], View]:
                 response = protected(request, *args, **kwargs)
             except (Refusal, SocialGrantsError, ImproperlyConfigured, *UNREADABLE) as error:
                 response = refuse(request, Refusal.from_error(error), view.__name__, kwargs.get("name", ""))
+            set_cookies(request, response)
             return _with_headers(response)
 
         return csrf_exempt(login_not_required(transaction.non_atomic_requests(answer)))

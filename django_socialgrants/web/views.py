@@ -127,7 +127,9 @@ def _finish(
     """Log in or connect; where to go on."""
     attempt, grant = response.accept(request, credentials, flow=flow)
     login.finish(request, attempt, credentials, grant)
-    return attempt.next_url
+    return attempt.next_url or (
+        resolve_url(settings.LOGIN_REDIRECT_URL) if attempt.login else reverse("socialgrants:connections")
+    )
 
 
 def _fragment_page(request: HttpRequest, name: str, flow: str) -> HttpResponseBase:
@@ -140,11 +142,10 @@ def _fragment_page(request: HttpRequest, name: str, flow: str) -> HttpResponseBa
 
 
 def _next_url(request: HttpRequest) -> str:
-    """The `next` of the start, if it is a place on this site; else where Django sends people."""
+    """The `next` of the start, if it is a place on this site; else ""."""
     wanted = request.POST.get("next", "")
     hosts = {request.get_host(), urlsplit(conf.BASE_URL or "").netloc} - {""}
     https = request.is_secure() or (conf.BASE_URL or "").startswith("https:")
     if len(wanted) <= _MAX_NEXT and url_has_allowed_host_and_scheme(wanted, hosts, require_https=https):
         return wanted
-    connecting = request.user.is_authenticated
-    return reverse("socialgrants:connections") if connecting else resolve_url(settings.LOGIN_REDIRECT_URL)
+    return ""
