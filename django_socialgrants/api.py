@@ -19,8 +19,8 @@ from .exceptions import NeedsLogin
 from .flows.call import call_fresh
 from .flows.kept_query import latest_token
 from .models import ProviderCredentials, UserToken
+from .oauth.parameters import check_method, check_names
 from .oauth.values import Circuit
-from .providers.signing import check_method, check_names
 
 __all__ = ["Circuit", "SocialAPI"]
 

@@ -22,10 +22,10 @@ from responses import RequestsMock
 
 from .exceptions import APIError
 from .models import ProviderCredentials, UserToken
+from .oauth.parameters import RESERVED
 from .oauth.provider import Provider
 from .oauth.values import Identity, Token
 from .providers.mailru import MailRu
-from .providers.signing import RESERVED
 from .registry import get_provider, providers
 from .transport.exchange import USER_AGENT
 
@@ -59,7 +59,7 @@ def grant(
     token = UserToken.objects.filter(**key).first() or UserToken(**key)
     scope = scope or application.scope
     granted = Token("access-token", "refresh-token", expires_in, session_secret="session-secret", scope=scope)  # noqa: S106
-    token.take(granted, Identity(token.uid), grant_type="authorization_code")
+    token.apply(token.changes_by_grant(granted, Identity(token.uid), grant_type="authorization_code"))
     for field, value in {"user": user, **fields}.items():
         token._meta.get_field(field)  # raises FieldDoesNotExist
         setattr(token, field, value)

@@ -15,11 +15,11 @@ ROOT = Path(__file__).parents[1] / PACKAGE
 PURE = """
     exceptions
     oauth.values
-    oauth.grants
+    oauth.grants oauth.parameters
     oauth.reading
     oauth.provider
     providers.signing
-    providers.ok providers.mailru
+    providers.ok providers.mailru providers.vkid providers.mailid
 """
 IMPURE = """
     conf
@@ -35,9 +35,9 @@ IMPURE = """
     signals
     applications.declared applications.problems
     applications.sync
-    refreshing.committed refreshing.health refreshing.lease refreshing.report refreshing.workers
-    refreshing.request refreshing.turn
-    refreshing.settlement
+    refreshing.committed refreshing.report refreshing.workers
+    refreshing.health refreshing.lease refreshing.request
+    refreshing.due refreshing.settlement refreshing.turn
     refreshing.lane
     flows.refusal flows.kept_query
     flows.accounts flows.import_sources
@@ -53,6 +53,7 @@ IMPURE = """
     templatetags web.views
     urls
     checks.credentials checks.database checks.keys checks.providers checks.settings checks.site
+    checks.policy
     administration.words
     administration.facts administration.filters administration.refreshing
     administration.forms

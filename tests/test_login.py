@@ -448,13 +448,13 @@ def test_connecting_ones_own_account_again_replaces_its_token(client, network, o
 def test_a_row_that_is_deleted_at_the_last_moment_is_made_again(client, network, ok_app, anna, monkeypatch):
     token_of(anna, ok_app, uid=OK_UID)
     client.force_login(anna)
-    take = UserToken.take
+    take = UserToken.changes_by_grant
 
     def delete_and_take(row, *args, **kwargs):
         UserToken.objects.filter(pk=row.pk).delete()
         return take(row, *args, **kwargs)
 
-    monkeypatch.setattr(UserToken, "take", delete_and_take)
+    monkeypatch.setattr(UserToken, "changes_by_grant", delete_and_take)
     log_in(client)
     assert UserToken.objects.get().user == anna
 

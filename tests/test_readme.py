@@ -96,6 +96,59 @@ def test_every_signal_is_in_the_table_and_nothing_else():
     assert [name.strip("`") for name, _ in rows("Signal")] == known
 
 
+@pytest.fixture
+def ten_calls(db, django_user_model):
+    """Makes ten calls, of which the last is refused."""
+
+    def make():
+        user = django_user_model.objects.create_user("metrics")
+        with FakeNetwork() as network:
+            grant(user, "ok")
+            network.answers("friends.get", [])
+            network.refuses("users.getInfo", exceptions.PermissionDenied)
+            api = SocialAPI(user, "ok")
+            for _ in range(9):
+                api.friends.get()
+            with pytest.raises(exceptions.PermissionDenied):
+                api.users.getInfo()
+
+    listening = signals.exchanged.receivers[:]
+    yield make
+    signals.exchanged.receivers = listening
+    signals.exchanged.sender_receivers_cache.clear()
+
+
+def test_prometheus_counts_requests(ten_calls):
+    from prometheus_client import REGISTRY
+
+    names = run(blocks("Metrics")[0])
+    try:
+        ten_calls()
+        labels = {"provider": "ok", "purpose": "call"}
+        name = "socialgrants_exchange_seconds_count"
+        assert REGISTRY.get_sample_value(name, labels | {"outcome": "200"}) == 9
+        assert REGISTRY.get_sample_value(name, labels | {"outcome": "PermissionDenied"}) == 1
+    finally:
+        REGISTRY.unregister(names["EXCHANGES"])
+
+
+def test_opentelemetry_counts_requests(ten_calls):
+    from opentelemetry import metrics
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+    reader = InMemoryMetricReader()
+    metrics.set_meter_provider(MeterProvider([reader]))  # only the first of a process counts
+    names = run(blocks("Metrics")[1])
+    ten_calls()
+    (resource,) = reader.get_metrics_data().resource_metrics
+    (histogram,) = resource.scope_metrics[0].metrics
+    counts = {point.attributes["outcome"]: point.count for point in histogram.data.data_points}
+    assert counts == {"200": 9, "PermissionDenied": 1}
+    assert histogram.name == "socialgrants.exchange.duration"
+    assert names["record"]  # receivers are held by weak references
+
+
 TEMPLATES = {
     "friends.html": "<ul>{% for person in people %}<li>{{ person.name }}{% endfor %}</ul>",
     "greet.html": "<form method='post'>",

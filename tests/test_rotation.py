@@ -117,9 +117,8 @@ def refresh(pk):
     """What whoever refreshes a token does in the end: one UPDATE, if nobody else has."""
     token = UserToken.objects.get(pk=pk)
     before = token.generation
-    token.access_token = text(before + 1)
     same = UserToken.objects.filter(pk=pk, generation=before)
-    return same.update(**token.columns(["access_token"]), generation=F("generation") + 1)
+    return same.update(**token.sealed({"access_token": text(before + 1)}), generation=F("generation") + 1)
 
 
 # --- one run after the other ------------------------------------------------------------------------------

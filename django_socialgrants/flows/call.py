@@ -6,7 +6,7 @@ from typing import Any
 from django_socialgrants.exceptions import APIError, SessionExpired
 from django_socialgrants.models import ProviderCredentials, UserToken
 from django_socialgrants.oauth.values import Circuit, Token
-from django_socialgrants.transport.exchange import exchange
+from django_socialgrants.signals import announced_exchange
 
 from .refresh import renewed, usable
 
@@ -52,9 +52,15 @@ def call(
     Raises ProviderError, or ValueError as `Provider.api_request` does.
     """
     provider = credentials.get_provider()
-    request = provider.api_request(credentials.to_value(), token, method, params, circuit)
+    request = provider.api_request(credentials.to_value(), token, method, provider.encoded(params), circuit)
     try:
-        return exchange(request, lambda response: parse(provider.parse_api(response)))
+        return announced_exchange(
+            request,
+            lambda response: parse(provider.parse_api(response)),
+            provider=provider,
+            purpose="call",
+            method=method,
+        )
     except APIError as error:
         error.method = method
         raise

@@ -82,6 +82,15 @@ class ProviderCredentials(SealedModel):
     def __str__(self) -> str:
         return self.name
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        super().save(*args, **kwargs)
+        refused = ApplicationHealth.objects.using(self._state.db).filter(
+            credentials=self.pk, reason=ApplicationHealth.Reason.INVALID_CLIENT
+        )
+        refused.update(
+            reason="", paused_until=None, version=models.F("version") + 1
+        )  # as it may be mended now
+
     def clean(self) -> None:
         self.ways = " ".join(self.ways.split())
         self.native_redirect_uris = "\n".join(self.native_redirect_uris.split())
@@ -139,10 +148,21 @@ class ProviderCredentials(SealedModel):
 
 
 class ApplicationHealth(models.Model):
-    """How an application has fared at its network's token endpoint lately: shared by all who refresh.
+    """What the network's token endpoint said lately about an application: shared by all who refresh.
 
     There is no row for an application that never had trouble.
     """
+
+    class Reason(models.TextChoices):
+        """Why an application is paused, or asked for single tokens only."""
+
+        OUTAGE = "outage", _("the network is out of order")
+        RATE_LIMITED = "rate_limited", _("the network asked for fewer requests")
+        MASS_REVOCATION = (
+            "mass_revocation",
+            _("many tokens at once were refused, so only single ones are tried"),
+        )
+        INVALID_CLIENT = "invalid_client", _("the network refused the application's own credentials")
 
     credentials = models.OneToOneField(
         ProviderCredentials,
@@ -153,10 +173,11 @@ class ApplicationHealth(models.Model):
     )
     failures = models.PositiveIntegerField(_("failures in a row"), default=0)
     paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
-    reason = models.CharField(_("reason"), max_length=64, blank=True)
+    reason = models.CharField(_("reason"), max_length=64, choices=Reason.choices, blank=True)
     recent = models.CharField(
         _("recent refreshes"), max_length=100, blank=True
     )  # "1" for a refusal, else "0"
+    version = models.PositiveBigIntegerField(_("version"), default=0)  # changes with every change
 
     class Meta:
         verbose_name = _("health of an application")
