@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -53,8 +52,8 @@ class Outcome(models.TextChoices):
     CONFLICT = "conflict", _("was stored here at the same moment")
 
 
-_STORED = (Outcome.IMPORTED, Outcome.UPDATED)
-_SETTLED = (*_STORED, Outcome.UNCHANGED)
+_SETTLED = (Outcome.IMPORTED, Outcome.UPDATED, Outcome.UNCHANGED)
+_COMPARED = ("user", "uid", "created_at", "refreshed_at", "generation")
 
 
 @dataclass
@@ -148,7 +147,7 @@ def _provider_of(package: str, application: ProviderCredentials) -> str:
 
 
 _Judged = tuple[Found, Outcome, UserToken | None, Mapping[str, Any]]
-"""An account, what is to become of it, and the row with the values that it was given."""
+"""An account, what is to become of it, its row here, and what changes in that."""
 
 
 class _Importer:
@@ -177,46 +176,46 @@ class _Importer:
         return [settled for found in page for settled in self.settle([found])]
 
     def _judge_all(self, page: Sequence[Found]) -> list[_Judged]:
-        """What is to become of each account, with the row to store; nothing is written."""
+        """What is to become of each account; nothing is written."""
         uids = [self._uid(found) for found in page]
-        known = self._rows.filter(uid__in=set(uids)).only(
-            "user", "uid", "created_at", "refreshed_at", "generation"
-        )
+        known = self._rows.filter(uid__in=set(uids)).only(*_COMPARED)
         here = {row.uid: row for row in known}  # compared exactly, whatever the collation equates
-        owners = self._users.filter(pk__in={found.user_id for found in page}).values_list("pk", flat=True)
-        users = set(owners)
+        owners = self._users.filter(pk__in={found.user_id for found in page})
+        users = set(owners.values_list("pk", flat=True))
         judged: list[_Judged] = []
         for found, uid in zip(page, uids, strict=True):
-            outcome, values = self._judge(found, uid, here.get(uid), users)
-            if outcome is Outcome.IMPORTED:
-                here[uid] = UserToken(user_id=found.user_id, credentials=self._application, uid=uid, **values)
-            elif outcome is Outcome.UPDATED:
-                for name, value in values.items():
-                    setattr(here[uid], name, value)
-            judged.append((found, outcome, here.get(uid), values))
+            row = here.get(uid)
+            outcome = self._judge(found, uid, row, users)
+            changes: dict[str, Any] = {}
+            if outcome in (Outcome.IMPORTED, Outcome.UPDATED):
+                row = row or UserToken(user_id=found.user_id, credentials=self._application, uid=uid)
+                try:
+                    changes = self._changes(row, found)
+                except ProviderError:
+                    outcome = Outcome.MALFORMED
+                else:
+                    row.apply(changes)
+                    here[uid] = row
+            judged.append((found, outcome, row, changes))
         return judged
 
-    def _judge(
-        self, found: Found, uid: str, row: UserToken | None, users: set[Any]
-    ) -> tuple[Outcome, dict[str, Any]]:
-        """What is to become of an account that has the `row` here, and the values to store."""
+    def _judge(self, found: Found, uid: str, row: UserToken | None, users: set[Any]) -> Outcome:
+        """What is to become of an account that has the `row` here, if its token can be read."""
         if found.is_foreign:
-            return Outcome.FOREIGN, {}
+            return Outcome.FOREIGN
         if found.is_broken:
-            return Outcome.MALFORMED, {}
+            return Outcome.MALFORMED
         if not uid:
-            return Outcome.NO_UID, {}
+            return Outcome.NO_UID
         if found.user_id not in users:
-            return Outcome.NO_USER, {}
-        if row and row.user_id != found.user_id:
-            return Outcome.TAKEN, {}
-        if row and (not found.access_token or found.granted_at <= (row.refreshed_at or row.created_at)):
-            return Outcome.UNCHANGED, {}
-        try:
-            values = self._values(found, uid)
-        except ProviderError:
-            return Outcome.MALFORMED, {}
-        return Outcome.UPDATED if row else Outcome.IMPORTED, values
+            return Outcome.NO_USER
+        if row is None:
+            return Outcome.IMPORTED
+        if row.user_id != found.user_id:
+            return Outcome.TAKEN
+        if not found.access_token or found.granted_at <= (row.refreshed_at or row.created_at):
+            return Outcome.UNCHANGED
+        return Outcome.UPDATED
 
     def _uid(self, found: Found) -> str:
         try:
@@ -224,36 +223,16 @@ class _Importer:
         except MalformedResponse:
             return ""
 
-    def _values(self, found: Found, uid: str) -> dict[str, Any]:
-        """The columns of the token, as if it had been granted here. Raises ProviderError for what is none."""
-        provider, granted_at = self._provider, found.granted_at
-        identity = provider.identity_from({**found.details, "uid": uid})
-        values: dict[str, Any] = {
-            "grant_type": AuthorizationCodeGrant.grant_type,
-            "created_at": granted_at,
-            "refreshed_at": None,
-            "profile": {**identity.profile, **identity.names(), "email": identity.email},
-        }
+    def _changes(self, row: UserToken, found: Found) -> dict[str, Any]:
+        """What `row` is to hold, as if it had been granted here. Raises ProviderError for what is no token."""
+        identity = self._provider.identity_from({**found.details, "uid": row.uid})
+        token = self._token(found) if found.access_token else Token()
+        kind, moment = AuthorizationCodeGrant.grant_type, found.granted_at
+        changes = row.changes_by_grant(token, identity, grant_type=kind, granted_at=moment)
         if not found.access_token:
-            return values | {"state": UserToken.State.NEEDS_LOGIN, "reason": "not_imported"}
-        token = self._token(found)
-        values |= {
-            "access_token": token.access_token,
-            "token_type": token.token_type[:64],
-            "scope": token.scope[:1000],
-            "expires_at": found.expires_at or granted_at + timedelta(seconds=provider.default_expires_in),
-            "state": UserToken.State.ACTIVE,
-            "reason": "",
-            "failures": 0,
-            "next_refresh_at": None,
-            "lease_owner": "",
-            "lease_until": None,
-        }
-        if token.refresh_token:
-            life = provider.refresh_lifetime
-            values["refresh_token"] = token.refresh_token
-            values["refresh_expires_at"] = granted_at + timedelta(seconds=life) if life else None
-        return values
+            changes |= {"state": UserToken.State.NEEDS_LOGIN, "reason": UserToken.Reason.IMPORTED}
+            changes |= {"expires_at": None, "next_refresh_at": None}
+        return changes
 
     def _token(self, found: Found) -> Token:
         """What the other package stored, read like an answer of the network. Raises ProviderError."""
@@ -262,6 +241,10 @@ class _Importer:
         }
         if not isinstance(found.scope, str):
             answer["scope"] = " ".join(map(str, found.scope))
+        if self._provider.callback_fields:  # bound to a device, which nobody but us keeps
+            answer["refresh_token"] = ""
+        if found.expires_at is not None:
+            answer["expires_in"] = max(0, int((found.expires_at - found.granted_at).total_seconds()))
         names = self._provider.token_names
         return self._provider.parse_token({names.get(name, (name,))[0]: answer[name] for name in answer})
 
@@ -269,16 +252,15 @@ class _Importer:
         """Write one page, or nothing of it; the first statement is a write, for which SQLite can wait."""
         with transaction.atomic(using=self._alias):
             if new := [
-                row for _found, outcome, row, _values in judged if row and outcome is Outcome.IMPORTED
+                row for _found, outcome, row, _changes in judged if row and outcome is Outcome.IMPORTED
             ]:
                 self._rows.bulk_create(new)
-            for found, outcome, row, values in judged:
-                if row and outcome is Outcome.UPDATED and not self._replace(row, values):
+            for found, outcome, row, changes in judged:
+                if row and outcome is Outcome.UPDATED and not self._replace(row, changes):
                     outcome = Outcome.UNCHANGED
                 yield found, outcome
 
-    def _replace(self, row: UserToken, values: Mapping[str, Any]) -> bool:
-        """Store what `row` was given in place of an older token, if nobody has changed that one meanwhile."""
-        row.schedule()
+    def _replace(self, row: UserToken, changes: Mapping[str, Any]) -> bool:
+        """Put an imported token in place of an older one, if nobody has changed that one meanwhile."""
         same = self._rows.filter(pk=row.pk, user_id=row.user_id, generation=row.generation)
-        return bool(same.update(**row.columns(values), generation=F("generation") + 1))
+        return bool(same.update(**row.sealed(changes), generation=F("generation") + 1))
