@@ -60,7 +60,7 @@ def grant(
     token = UserToken.objects.filter(**key).first() or UserToken(**key)
     scope = scope or application.scope
     granted = Token("access-token", "refresh-token", expires_in, session_secret="session-secret", scope=scope)  # noqa: S106
-    token.take(granted, Identity(token.uid), grant_type="authorization_code")
+    token.apply(token.changes_by_grant(granted, Identity(token.uid), grant_type="authorization_code"))
     for field, value in {"user": user, **fields}.items():
         token._meta.get_field(field)  # raises FieldDoesNotExist
         setattr(token, field, value)

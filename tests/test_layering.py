@@ -35,9 +35,9 @@ IMPURE = """
     signals
     applications.declared applications.problems
     applications.sync
-    refreshing.committed refreshing.health refreshing.lease refreshing.report refreshing.workers
-    refreshing.request refreshing.turn
-    refreshing.settlement
+    refreshing.committed refreshing.report refreshing.workers
+    refreshing.health refreshing.lease refreshing.request
+    refreshing.due refreshing.settlement refreshing.turn
     refreshing.lane
     flows.refusal flows.kept_query
     flows.accounts

@@ -146,14 +146,15 @@ def link(granted: Granted, *, user: User | None = None) -> UserToken:
             row = _find(granted)
             if row is None:
                 row = _create(granted, user)
-                signals.send_on_commit(signals.granted, row)
+                signals.send_on_commit(signals.granted, row, recovered=False)
                 return row
             if user is not None and row.user_id != user.pk:
                 raise IdentityTaken("that account is connected to another user")
             if not row.user.is_active:
                 raise Refusal("inactive_user")
+            was_dead = row.state == UserToken.State.NEEDS_LOGIN
             if _replace(row, granted):
-                signals.send_on_commit(signals.granted, row)
+                signals.send_on_commit(signals.granted, row, recovered=was_dead)
                 return row
         except (IntegrityError, OperationalError) as error:  # somebody else was faster, or a deadlock
             problem = type(error).__name__
@@ -163,7 +164,7 @@ def link(granted: Granted, *, user: User | None = None) -> UserToken:
 
 
 def _find(granted: Granted) -> UserToken | None:
-    tokens = UserToken.objects.select_related("user")
+    tokens = UserToken.objects.with_time().select_related("user")
     row = tokens.filter(credentials=granted.credentials, uid=granted.identity.uid).first()
     if row is not None:
         row.credentials = granted.credentials
@@ -182,7 +183,7 @@ def _create(granted: Granted, user: User | None) -> UserToken:
     with transaction.atomic():
         owner = user or _make_user(granted)
         row = UserToken(user=owner, credentials=granted.credentials, uid=granted.identity.uid)
-        row.take(granted.token, granted.identity, grant_type=granted.grant_type)
+        row.apply(row.changes_by_grant(granted.token, granted.identity, grant_type=granted.grant_type))
         row.save(force_insert=True)
     return row
 
@@ -200,10 +201,13 @@ def _make_user(granted: Granted) -> User:
 
 def _replace(row: UserToken, granted: Granted) -> bool:
     """Put the new token in place of the old one, if the row still is this user's."""
-    changed = row.take(granted.token, granted.identity, grant_type=granted.grant_type)
+    changes = row.changes_by_grant(granted.token, granted.identity, grant_type=granted.grant_type)
+    changes = row.sealed(changes)
     same = UserToken.objects.filter(pk=row.pk, user_id=row.user_id)
-    row.generation += 1
-    return bool(same.update(**row.columns(changed), generation=F("generation") + 1))
+    if not same.update(**changes, generation=F("generation") + 1):
+        return False
+    row.apply({**changes, "generation": row.generation + 1})
+    return True
 
 
 def _log_in(request: HttpRequest, granted: Granted) -> None:

@@ -69,12 +69,12 @@ class Command(BaseCommand):
                 raise CommandError(str(error), returncode=MISCONFIGURED) from None
             except DatabaseError as error:
                 raise _explained(error) from error
+        code = 128 + interruption.signal if interruption else report.exit_code
         if options["json"]:
-            self.stdout.write(json.dumps(report.to_json(), ensure_ascii=False))
+            self.stdout.write(json.dumps(report.to_json() | {"exit": code}, ensure_ascii=False))
         else:
             self.print_report(report)
         self.print_notes(report)
-        code = 128 + interruption.signal if interruption else report.exit_code
         if code:
             sys.exit(code)
 
