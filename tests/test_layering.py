@@ -40,8 +40,8 @@ IMPURE = """
     refreshing.due refreshing.settlement refreshing.turn
     refreshing.lane
     flows.refusal flows.kept_query
-    flows.accounts
-    flows.state
+    flows.accounts flows.import_sources
+    flows.state flows.importing
     flows.refresh flows.refresh_due
     flows.call
     flows.login
