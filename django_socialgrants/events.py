@@ -19,6 +19,7 @@ class Event(StrEnum):
     IMPLICIT_CALLBACK = "implicit_callback"
     CONNECTIONS = "connections"
     DISCONNECT = "disconnect"
+    CALL = "call"
     NO_BUTTON = "no_button"
     NOT_KEPT = "not_kept"
     REFRESHED = "refreshed"
