@@ -40,17 +40,17 @@ IMPURE = """
     refreshing.due refreshing.settlement refreshing.turn
     refreshing.lane
     flows.refusal flows.kept_query
-    flows.accounts
-    flows.state
+    flows.accounts flows.import_sources
+    flows.state flows.importing
     flows.refresh flows.refresh_due
     flows.call
     flows.login
     flows.password
     api
-    backends middleware decorators
+    backends decorators
     web.pages
     web.callback
-    templatetags web.views
+    middleware templatetags web.views
     urls
     checks.credentials checks.database checks.keys checks.providers checks.settings checks.site
     checks.policy

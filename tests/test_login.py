@@ -540,6 +540,25 @@ def test_the_last_way_to_log_in_stays(client, network, ok_app, mailru_app):
     refused(client, network, 409, "last_login", lambda: client.post(disconnect_url(mailru)))
 
 
+def test_the_button_of_the_only_way_to_log_in_is_disabled_and_says_why(client, network, ok_app, mailru_app):
+    def disabled():
+        page = client.get(CONNECTIONS).content.decode()
+        described = re.findall(r'disabled aria-describedby="([^"]*)"', page)
+        assert all(f'<small id="{place}">This is your only way to log in' in page for place in described)
+        return described
+
+    log_in(client, "ok")
+    ok = UserToken.objects.get()
+    assert disabled() == [f"only-way-{ok.pk}"]
+    log_in(client, "mailru")
+    assert disabled() == []
+    UserToken.objects.exclude(pk=ok.pk).delete()
+    ok.user.set_password("a password")
+    ok.user.save()
+    client.force_login(ok.user)
+    assert disabled() == []
+
+
 def test_an_account_at_a_network_that_this_site_has_left_is_no_way_to_log_in(
     client, network, ok_app, mailru_app, settings
 ):
