@@ -41,6 +41,7 @@ IMPURE = """
     refreshing.settlement
     refreshing.lane
     flows.refusal flows.kept_query
+    flows.contention flows.newcomers
     flows.accounts
     flows.state
     flows.refresh flows.refresh_due

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from django.contrib.auth import authenticate, login
 from django.contrib.auth.models import User
-from django.db import IntegrityError, OperationalError, transaction
+from django.db import router, transaction
 from django.db.models import F
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
@@ -30,11 +30,10 @@ from django_socialgrants.oauth.values import Identity, Token
 from django_socialgrants.transport.exchange import exchange
 
 from . import state
+from .contention import decided, reconnect
 from .refusal import Refusal
 
 logger = logging.getLogger("django_socialgrants")
-
-_LINK_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,7 @@ def finish(
     else:
         token = redeem(credentials, grant)
         granted = Granted(credentials, token, identify(credentials, token), grant.grant_type)
+    reconnect()
     scope = granted.token.scope or attempt.scope  # RFC 6749, section 5.1: unnamed if it is what was asked for
     granted = replace(granted, token=replace(granted.token, scope=scope))
     if not request.user.is_authenticated:
@@ -130,30 +130,29 @@ def link(granted: Granted, *, user: User | None = None) -> UserToken:
     settings say. Many may try at once: one of them makes user and row in one transaction, the others find
     it. Raises IdentityTaken, Refusal.
     """
-    for _ in range(_LINK_ATTEMPTS):
-        try:
-            row = _find(granted)
-            if row is None:
-                row = _create(granted, user)
-                signals.send_on_commit(signals.granted, row)
-                return row
-            if user is not None and row.user_id != user.pk:
-                raise IdentityTaken("that account is connected to another user")
-            if not row.user.is_active:
-                raise Refusal("inactive_user")
-            if _replace(row, granted):
-                signals.send_on_commit(signals.granted, row)
-                return row
-        except (IntegrityError, OperationalError) as error:  # somebody else was faster, or a deadlock
-            problem = type(error).__name__
-        else:
-            problem = "the row was deleted"
-    raise Refusal("conflict", detail=problem)
+    row = decided(lambda: _link(granted, user))
+    signals.send_on_commit(signals.granted, row)
+    return row
+
+
+def _link(granted: Granted, user: User | None) -> UserToken | None:
+    row = _find(granted)
+    if row is None:
+        return _create(granted, user)
+    if user is not None and row.user_id != user.pk:
+        raise IdentityTaken("that account is connected to another user")
+    if not row.user.is_active:
+        raise Refusal("inactive_user")
+    return row if _replace(row, granted) else None
 
 
 def _find(granted: Granted) -> UserToken | None:
-    tokens = UserToken.objects.select_related("user")
-    row = tokens.filter(credentials=granted.credentials, uid=granted.identity.uid).first()
+    tokens = UserToken.objects.using(router.db_for_write(UserToken))
+    row = (
+        tokens.select_related("user")
+        .filter(credentials=granted.credentials, uid=granted.identity.uid)
+        .first()
+    )
     if row is not None:
         row.credentials = granted.credentials
         if row.uid != granted.identity.uid:  # a collation that equates what is not equal
@@ -168,7 +167,7 @@ def _belongs_to(granted: Granted, user: User) -> bool:
 
 def _create(granted: Granted, user: User | None) -> UserToken:
     """A new row, with a new user when none is given. The first statement is a write: for that SQLite can wait."""
-    with transaction.atomic():
+    with transaction.atomic(using=router.db_for_write(UserToken)):
         owner = user or _make_user(granted)
         row = UserToken(user=owner, credentials=granted.credentials, uid=granted.identity.uid)
         row.take(granted.token, granted.identity, grant_type=granted.grant_type)

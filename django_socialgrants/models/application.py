@@ -1,6 +1,6 @@
 """The applications that are registered at networks, and the health of each."""
 
-from django.db import models
+from django.db import models, router
 from django.utils.translation import gettext_lazy as _
 
 from django_socialgrants.exceptions import UnknownCredentials
@@ -12,9 +12,9 @@ from django_socialgrants.storage.fields import EncryptedField, SealedModel, Seal
 
 class ProviderCredentialsQuerySet(SealedQuerySet["ProviderCredentials"]):
     def named(self, name: str) -> "ProviderCredentials":
-        """The application of that name. Raises UnknownCredentials."""
+        """The application of that name, from the database that is written to. Raises UnknownCredentials."""
         try:
-            return self.get(name=name)
+            return self.using(router.db_for_write(self.model)).get(name=name)
         except self.model.DoesNotExist:
             raise UnknownCredentials(f"no application is named {name!r}") from None
 
