@@ -14,6 +14,9 @@ from tests.network import Network, answer, serving
 OK_UID = "561234567890"
 MAILRU_UID = "12900285598278158001"
 
+COLLECTED = pytest.StashKey[dict[str, None]]()
+"""The names of all tests that were found, in their order, before options left some out."""
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config):
@@ -24,7 +27,6 @@ def pytest_cmdline_main(config):
         config.option.dist = "worksteal"
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     """Mark what folders and fixtures tell, and leave out what is about another database than the one in use."""
     engine = settings.DATABASES["default"]["ENGINE"].rpartition(".")[2].removesuffix("3")
@@ -40,6 +42,7 @@ def pytest_collection_modifyitems(config, items):
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+    config.stash[COLLECTED] = dict.fromkeys(item.nodeid for item in items)
 
 
 def _commits(item):

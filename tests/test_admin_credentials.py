@@ -14,6 +14,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from django_socialgrants.applications.sync import SyncRefused, sync
 from django_socialgrants.models import ApplicationHealth, ProviderCredentials, UserToken
 from tests.journey import token_of
 
@@ -296,19 +297,74 @@ def test_a_new_name_means_new_callback_urls(admin_client, ok_app):
     )
 
 
-def test_another_client_id_leaves_tokens_behind(admin_client, ok_app, admin_user):
-    assert "granted to the old client id" not in text_of(save(admin_client, ok_app, client_id="512000000001"))
+@pytest.mark.parametrize("change", [{"client_id": "512000000001"}, {"provider": "mailru"}])
+def test_an_application_with_tokens_is_not_turned_into_another_one(admin_client, ok_app, admin_user, change):
+    """Whoever has the same user id there would be let in as the user of here."""
     token_of(admin_user, ok_app)
-    page = text_of(save(admin_client, ok_app, client_id="512000000002"))
-    assert "1 token was granted to the old client id" in page
+    page = save(admin_client, ok_app, **change)
+    assert list(errors_of(page)) == list(change)
+    assert "It has 1 token of a user" in text_of(page)
+    stored = ProviderCredentials.objects.get()
+    assert (stored.provider, stored.client_id) == ("ok", "512000000000")
+    assert errors_of(save(admin_client, ok_app, scope="")) == {}
 
 
-def test_users_of_one_network_are_never_taken_for_those_of_another(admin_client, ok_app, admin_user):
-    save(admin_client, ok_app, provider="mailru")
-    assert ProviderCredentials.objects.get().provider == "mailru"
-    token_of(admin_user, ok_app)
-    assert list(errors_of(save(admin_client, ok_app, provider="ok"))) == ["provider"]
-    assert ProviderCredentials.objects.get().provider == "mailru"
+def test_an_application_without_tokens_may_become_another_one(admin_client, ok_app):
+    assert errors_of(save(admin_client, ok_app, provider="mailru", client_id="423004")) == {}
+    stored = ProviderCredentials.objects.get()
+    assert (stored.provider, stored.client_id) == ("mailru", "423004")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("client_id", "5120\x7f"),
+        ("client_secret", "x" * 4097),
+        ("client_key", "AB\u2028BA"),
+        ("scope", "A\tB"),
+    ],
+)
+def test_the_admin_refuses_what_sync_credentials_refuses(admin_client, ok_app, settings, field, value):
+    assert list(errors_of(save(admin_client, ok_app, **{field: value}))) == [field]
+    settings.SOCIALGRANTS_CREDENTIALS = {"ok": {"client_id": "512000000000", field: value}}
+    with pytest.raises(SyncRefused, match=rf"ok\.{field}"):
+        sync()
+
+
+# --- ways in, and native apps ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gates(settings):
+    settings.SOCIALGRANTS_PROVIDERS = ["tests.test_validation.Gates", "tests.fakes.FakeOK"]
+    return ProviderCredentials.objects.create(name="gates", provider="gates", client_id="7")
+
+
+def test_the_ways_in_of_a_network_are_named_and_kept_in_order(admin_client, gates):
+    page = text_of(admin_client.get(change_url(gates)))
+    assert "north (North gate), south (South gate)" in page
+    fields = {"name": "gates", "provider": "gates", "client_id": "7"}
+    assert errors_of(save(admin_client, gates, **fields, ways="  south north ")) == {}
+    assert ProviderCredentials.objects.get().ways == "south north"
+    page = save(admin_client, gates, **fields, ways="south west")
+    assert list(errors_of(page)) == ["ways"]
+    assert "no way in that is called west; known: north, south." in text_of(page)
+
+
+def test_redirect_uris_of_native_apps_are_of_their_kinds(admin_client, gates):
+    fields = {"name": "gates", "provider": "gates", "client_id": "7"}
+    page = save(admin_client, gates, **fields, native_redirect_uris="com.example.app:/a\nhttp://example.com/")
+    assert list(errors_of(page)) == ["native_redirect_uris"]
+    assert "Line 2: http:// is only for" in text_of(page)
+
+
+def test_an_application_shows_only_what_its_network_has(admin_client, ok_app, gates):
+    def fields(credentials):
+        return set(admin_client.get(change_url(credentials)).context["adminform"].form.fields)
+
+    special = {"implicit_enabled", "ways", "native_redirect_uris"}
+    assert special & fields(ok_app) == {"implicit_enabled"}
+    assert special & fields(gates) == {"ways", "native_redirect_uris"}
 
 
 # --- how it fares ------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from django_socialgrants.administration.words import HEALTH_REASONS, TOKEN_REASO
 from django_socialgrants.exceptions import NeedsLogin
 from django_socialgrants.flows import refresh as flow
 from django_socialgrants.flows.refresh import mark_needs_login
-from django_socialgrants.models import ApplicationHealth, UserToken
+from django_socialgrants.models import ApplicationHealth, ProviderCredentials, UserToken
 from tests.conftest import ok_token
 from tests.journey import token_of
 from tests.network import answer
@@ -72,6 +72,18 @@ def heard():
 
 
 # --- looking -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("way", "words"), [("south", "Gates, through South gate"), ("", "Gates"), ("closed", "Gates")]
+)
+def test_the_way_in_is_told_and_the_device_is_not(admin_client, visitor, settings, way, words):
+    settings.SOCIALGRANTS_PROVIDERS = ["tests.test_validation.Gates"]
+    gates = ProviderCredentials.objects.create(name="gates", provider="gates", client_id="7")
+    token = token_of(visitor, gates, way=way, device_id="MARKER-DEVICE")
+    page = admin_client.get(detail_url(token))
+    assert f"Way in: {words} " in text_of(page)
+    assert "MARKER" not in page.content.decode()
 
 
 def test_nobody_writes_a_token(admin_client, token):

@@ -13,6 +13,7 @@ from django.utils.translation import override
 from django_socialgrants import crypto
 from django_socialgrants.applications.problems import problems
 from django_socialgrants.models import ProviderCredentials, UserToken
+from django_socialgrants.oauth.values import Secret
 
 OK_SECRET = "00112233445566778899AABB"
 OK_KEY = "CGEXAMPLEKEYBABABA"
@@ -58,29 +59,41 @@ MISTAKES = [
     ({"ok": {"client_id": ""}}, "ok.client_id: is missing"),
     ({"ok": {"client_id": 512000000000}}, "ok.client_id: must be a string, not int"),
     ({"ok": {"client_id": None}}, "ok.client_id: must be a string, not NoneType"),
-    ({"ok": {"client_id": "1" * 256}}, "ok.client_id: is longer than 255 characters"),
-    ({"ok": {"client_id": "1\n"}}, "ok.client_id: holds a line break"),
-    ({"ok": {"client_id": "1", "client_secret": None}}, "ok.client_secret: must be a string, not NoneType"),
+    ({"ok": {"client_id": "1" * 256}}, "ok.client_id: Ensure this value has at most 255 characters"),
+    ({"ok": {"client_id": "1\n"}}, "ok.client_id: It holds a line break"),
+    ({"ok": {"client_id": "1", "client_secret": ""}}, "ok.client_secret: is empty; to remove what is stored"),
+    ({"ok": {"client_id": "1", "client_secret": Secret()}}, "ok.client_secret: is empty"),
     ({"ok": {"client_id": "1", "client_secret": b"x"}}, "ok.client_secret: must be a string, not bytes"),
-    ({"ok": {"client_id": "1", "client_secret": "x\0"}}, "ok.client_secret: holds a line break"),
-    ({"ok": {"client_id": "1", "client_key": "\udcff"}}, "ok.client_key: holds a line break"),
-    ({"ok": {"client_id": "1", "client_key": "x" * 4097}}, "ok.client_key: is longer than 4096 characters"),
+    ({"ok": {"client_id": "1", "client_secret": "x\0"}}, "ok.client_secret: It holds a line break"),
+    ({"ok": {"client_id": "1", "client_key": "\udcff"}}, "ok.client_key: It holds a line break"),
+    (
+        {"ok": {"client_id": "1", "client_key": "x" * 4097}},
+        "ok.client_key: It is longer than 4096 characters",
+    ),
     ({"ok": {"client_id": "1", "scope": ["A", "B"]}}, "ok.scope: must be a string, not list"),
-    ({"ok": {"client_id": "1", "scope": "s" * 1001}}, "ok.scope: is longer than 1000 characters"),
+    (
+        {"ok": {"client_id": "1", "scope": "s" * 1001}},
+        "ok.scope: Ensure this value has at most 1000 characters",
+    ),
     ({"ok": {"client_id": "1", "implicit_enabled": "no"}}, "ok.implicit_enabled: must be True or False"),
     ({"ok": {"client_id": "1", "implicit_enabled": 1}}, "ok.implicit_enabled: must be True or False"),
     ({"ok": {"client_id": "1", "secret": "x"}}, "ok.secret: there is no such field; there are provider, "),
     ({"ok": {"client_id": "1", "id": 7}}, "ok.id: there is no such field"),
     ({"ok": {"client_id": "1", "created_at": None}}, "ok.created_at: there is no such field"),
     ({"ok": {"client_id": "1", 7: 7}}, "ok.7: there is no such field"),
-    ({"ok": {"client_id": "1", "provider": "okru"}}, "ok.provider: must be one of the networks: ok, mailru"),
+    (
+        {"ok": {"client_id": "1", "provider": "okru"}},
+        "ok.provider: Value 'okru' is not a valid choice. Known: ok, mailru.",
+    ),
     ({"ok": {"client_id": "1", "provider": None}}, "ok.provider: must be a string, not NoneType"),
-    ({"shop": {"client_id": "1"}}, "shop.provider: must be one of the networks: ok, mailru"),
-    ({"my shop": {"client_id": "1", "provider": "ok"}}, "my shop: its name must consist of letters"),
-    ({"магазин": {"client_id": "1", "provider": "ok"}}, "магазин: its name must consist of letters"),
-    ({"": {"client_id": "1", "provider": "ok"}}, "str: its name must consist of letters"),
-    ({7: {"client_id": "1", "provider": "ok"}}, "int: its name must consist of letters"),
-    ({"x" * 51: {"client_id": "1", "provider": "ok"}}, "is longer than 50 characters"),
+    ({"shop": {"client_id": "1"}}, "shop.provider: Value 'shop' is not a valid choice. Known: ok, mailru."),
+    ({"my shop": {"client_id": "1", "provider": "ok"}}, "my shop.name: Enter a valid “slug”"),
+    ({"магазин": {"client_id": "1", "provider": "ok"}}, "магазин.name: Enter a valid “slug”"),
+    ({"": {"client_id": "1", "provider": "ok"}}, "name: This field cannot be blank."),
+    ({7: {"client_id": "1", "provider": "ok"}}, "int: its name must be a string"),
+    ({"x" * 51: {"client_id": "1", "provider": "ok"}}, "name: Ensure this value has at most 50 characters"),
+    ({"ok": {"client_id": "1", "ways": "ok_ru"}}, "ok.ways: The network has no way in that is called ok_ru"),
+    ({"ok": {"client_id": "1", "native_redirect_uris": "/here"}}, "ok.native_redirect_uris: Line 1: no URI."),
 ]
 
 
@@ -158,7 +171,7 @@ def test_what_can_not_be_stored_is_an_error(settings, declared, wanted):
     assert wanted in message
 
 
-@pytest.mark.parametrize(("wanted", "network", "field", "value"), PROBLEMS)
+@pytest.mark.parametrize(("wanted", "network", "field", "value"), [row for row in PROBLEMS if row[-1]])
 def test_what_looks_wrong_in_the_setting_is_told_without_a_database(settings, wanted, network, field, value):
     settings.SOCIALGRANTS_CREDENTIALS = {**RIGHT, "shop": RIGHT[network] | {field: value}}
     [(found_id, message)] = found()

@@ -26,12 +26,11 @@ IMPURE = """
     registry crypto
     storage.clock storage.fields
     storage.rotation
-    models.application models.used_state
+    models.validators models.used_state
+    models.application
     models.token
     models
-    transport.answer
-    transport.deadline
-    transport.pool
+    transport.connections transport.names
     transport.exchange
     signals
     applications.declared applications.problems
@@ -54,7 +53,8 @@ IMPURE = """
     web.callback
     templatetags web.views
     urls
-    checks.credentials checks.database checks.keys checks.providers checks.settings checks.site
+    checks.credentials checks.database checks.keys checks.logins checks.providers checks.settings
+    checks.site
     administration.words
     administration.facts administration.filters administration.refreshing
     administration.forms

@@ -5,6 +5,7 @@ import re
 import pytest
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.checks import run_checks
+from django.core.exceptions import ValidationError
 from django.db import connection, models
 from django.db.models.functions import Lower
 from django.test.utils import isolate_apps
@@ -31,14 +32,14 @@ def use(monkeypatch):
     def make(*constraints, username="login", **fields):
         with isolate_apps("tests"):
             options = {"app_label": "tests", "constraints": list(constraints)}
-            fields = {"login": models.CharField(max_length=64, unique=True)} | fields
+            if username == "login":
+                fields = {"login": models.CharField(max_length=64, unique=True)} | fields
             named = {"__module__": __name__, "USERNAME_FIELD": username, "Meta": type("Meta", (), options)}
             model = type("Person", (AbstractBaseUser,), fields | named)
         with connection.schema_editor() as editor:
             editor.create_model(model)
         tables.append(model)
-        for place in ("flows.newcomers", "checks.settings"):
-            monkeypatch.setattr(f"django_socialgrants.{place}.get_user_model", lambda: model, raising=False)
+        monkeypatch.setattr("django_socialgrants.flows.newcomers.get_user_model", lambda: model)
         return model
 
     yield make
@@ -52,10 +53,10 @@ def make(identity=IVAN, name="ok"):
 
 
 def warnings():
-    return [message for message in run_checks(tags=["socialgrants"]) if message.id == "socialgrants.W015"]
+    return [message for message in run_checks(tags=["socialgrants"]) if message.id == "socialgrants.W020"]
 
 
-# --- e-mail addresses ---------------------------------------------------------------------------------------------
+# --- e-mail addresses -------------------------------------------------------------------------------------
 
 
 def test_an_address_that_need_not_be_unique_is_not_taken_over(use):
@@ -87,7 +88,7 @@ def test_a_unique_address_that_may_be_missing_is_missing_when_somebody_else_has_
 
 
 def test_who_is_known_by_an_address_gets_one_in_any_case(use):
-    fields = {"first_name": models.CharField(max_length=5), "last_name": models.TextField()}
+    fields = {"first_name": models.CharField(max_length=5), "last_name": models.CharField(max_length=5)}
     use(username="email", email=models.EmailField(unique=True, null=True), **fields)
     first, second = make(), make()
     assert first.email == "Ivan@example.com"
@@ -96,7 +97,7 @@ def test_who_is_known_by_an_address_gets_one_in_any_case(use):
     assert not first.has_usable_password()
 
 
-# --- names --------------------------------------------------------------------------------------------------------
+# --- names ------------------------------------------------------------------------------------------------
 
 
 def test_a_user_model_without_names_will_do(use):
@@ -113,7 +114,7 @@ def test_a_name_that_is_short_is_mostly_random(use):
     assert warnings() == []
 
 
-# --- users that can't be made -------------------------------------------------------------------------------------
+# --- users that can't be made -----------------------------------------------------------------------------
 
 UNFIT = {
     "required": ("birthday", {"birthday": models.DateField()}),
@@ -188,10 +189,10 @@ def test_a_factory_whose_user_does_not_fit_is_a_page_of_ours(client, network, ok
 
 
 def make_invalid(identity, credentials):
-    raise models.fields.exceptions.ValidationError({"phone": "is missing"})
+    raise ValidationError({"phone": "is missing"})
 
 
-# --- names of people ----------------------------------------------------------------------------------------------
+# --- names of people --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["می\u200cخواهم", "क्\u200dष", "👩\u200d💻"])

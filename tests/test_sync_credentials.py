@@ -128,7 +128,7 @@ def test_a_second_run_writes_nothing():
 def test_only_what_differs_is_written(declared):
     run()
     before = {row.name: row for row in ProviderCredentials.objects.all()}
-    declared["ok"] |= {"client_secret": "MARKER-NEW", "client_key": "", "scope": "LONG_ACCESS_TOKEN"}
+    declared["ok"] |= {"client_secret": "MARKER-NEW", "client_key": None, "scope": "LONG_ACCESS_TOKEN"}
     declared["mailru"]["client_key"] = "MARKER-KEY"
     said = run()
     assert said.out == (
@@ -170,11 +170,25 @@ def test_fields_that_the_setting_does_not_name_keep_what_they_have(declared):
     }
 
 
-def test_an_empty_value_empties_the_field(declared):
-    make(scope="A B")
-    declared["ok"] |= {"scope": "", "client_key": ""}
-    run()
-    assert (stored("ok")["scope"], stored("ok")["client_key"]) == ("", "")
+@pytest.mark.parametrize("nothing", ["", None])
+def test_an_empty_value_empties_a_field_that_logins_can_do_without(declared, nothing):
+    make("mailru", provider="mailru", client_id="423004", scope="A B")
+    declared["mailru"] |= {"scope": nothing, "client_key": nothing}
+    assert "client_key: removed" in run().out
+    assert (stored("mailru")["scope"], stored("mailru")["client_key"]) == ("", "")
+
+
+@pytest.mark.parametrize("field", ["client_secret", "client_key"])
+def test_what_no_login_works_without_is_removed_only_if_that_is_said(declared, field):
+    """An unset variable of the environment is read as an empty one."""
+    make()
+    before = rows()
+    declared["ok"][field] = ""
+    assert f"ok.{field}: is empty; to remove what is stored, say None" in refused()
+    assert rows() == before
+    declared["ok"][field] = None
+    assert f"  {field}: removed\n" in run().out
+    assert stored("ok")[field] == ""
 
 
 def test_secrets_may_be_wrapped(declared):
@@ -217,14 +231,14 @@ def test_it_can_be_silent():
     ("field", "value", "text"),
     [
         ("secret", "MARKER", "ok.secret: there is no such field"),
-        ("provider", "okru", "ok.provider: must be one of the networks: ok, mailru"),
+        ("provider", "okru", "ok.provider: Value 'okru' is not a valid choice. Known: ok, mailru."),
         ("client_id", "", "ok.client_id: is missing"),
         ("client_id", None, "ok.client_id: must be a string"),
-        ("client_id", "1" * 256, "ok.client_id: is longer than 255 characters"),
+        ("client_id", "1" * 256, "ok.client_id: Ensure this value has at most 255 characters (it has 256)"),
         ("client_secret", 7, "ok.client_secret: must be a string, not int"),
-        ("client_secret", "MARKER\n", "ok.client_secret: holds a line break"),
-        ("client_key", "MARKER" * 1000, "ok.client_key: is longer than 4096 characters"),
-        ("client_key", "MARKER\udcff", "ok.client_key: holds a line break"),
+        ("client_secret", "MARKER\n", "ok.client_secret: It holds a line break"),
+        ("client_key", "MARKER" * 1000, "ok.client_key: It is longer than 4096 characters"),
+        ("client_key", "MARKER\udcff", "ok.client_key: It holds a line break"),
         ("implicit_enabled", "True", "ok.implicit_enabled: must be True or False"),
     ],
 )
@@ -258,7 +272,7 @@ def test_an_application_with_tokens_is_not_turned_into_another_one(declared, use
     declared["ok"] |= change
     text = refused()
     assert text in refused("--dry-run")
-    assert f"ok.{next(iter(change))}: it has 1 token(s)" in text
+    assert f"ok.{next(iter(change))}: It has 1 token of a user" in text
     assert rows() == before
 
 
@@ -327,7 +341,7 @@ def test_a_lost_secret_cannot_follow_the_application_to_a_new_client_id(declared
     before = rows()
     settings.SECRET_KEY = "another-secret-key-that-knows-nothing-of-the-first"
     declared["ok"] = {"client_id": "512000000001", "client_secret": "MARKER-NEW"}
-    assert "ok.client_key: it can't be decrypted" in refused()
+    assert "ok.client_key: The stored value can't be decrypted" in refused()
     assert rows() == before
 
 

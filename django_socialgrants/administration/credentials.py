@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 from django.views.debug import SafeExceptionReporterFilter
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
@@ -50,7 +50,7 @@ class ProviderCredentialsAdmin(_ModelAdmin):
 
     @admin.display(description=gettext_lazy("network"), ordering="provider")
     def network(self, credentials: ProviderCredentials) -> str:
-        known = facts.network(credentials)
+        known = credentials.known_provider()
         return known.title if known else credentials.provider
 
     @admin.display(description=gettext_lazy("health"))
@@ -77,8 +77,18 @@ class ProviderCredentialsAdmin(_ModelAdmin):
         return (
             (None, {"fields": ("name", "provider")}),
             (_("Given out by the network"), {"fields": ("client_id", *secrets)}),
-            (_("What to ask for"), {"fields": ("scope", "implicit_enabled")}),
+            (_("What to ask for"), {"fields": ("scope", *self._offered(obj))}),
         )
+
+    def _offered(self, credentials: ProviderCredentials | None) -> list[str]:
+        """The fields for what not every network has; all of them for an application to come."""
+        provider = credentials.known_provider() if credentials else None
+        offered = {
+            "implicit_enabled": provider is None or "token" in provider.response_types,
+            "ways": provider is None or provider.ways,
+            "native_redirect_uris": provider is None or provider.pkce,
+        }
+        return [name for name, shown in offered.items() if shown or getattr(credentials, name)]
 
     @admin.display(description=gettext_lazy("client secret"))
     def client_secret_masked(self, credentials: ProviderCredentials) -> str:
@@ -135,15 +145,6 @@ class ProviderCredentialsAdmin(_ModelAdmin):
                 "the old name in templates and code."
             )
             messages.warning(request, text)
-        if "client_id" in changed and (count := credentials.tokens.count()):
-            text = ngettext(
-                "%(count)d token was granted to the old client id: the network will not refresh it for another "
-                "application, and its user will have to log in again.",
-                "%(count)d tokens were granted to the old client id: the network will not refresh them for "
-                "another application, and their users will have to log in again.",
-                count,
-            )
-            messages.warning(request, text % {"count": count})
 
     # --- resuming ----------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from django_socialgrants.conf import conf
-from django_socialgrants.exceptions import MASK, DecryptionError, UnknownProvider
+from django_socialgrants.exceptions import MASK, DecryptionError
 from django_socialgrants.flows.refusal import Refusal
 from django_socialgrants.models import ApplicationHealth, ProviderCredentials, UserToken
 from django_socialgrants.oauth.provider import Provider
@@ -26,14 +26,6 @@ from .words import HEALTH_REASONS
 _SUFFIX = 4
 _LONG_ENOUGH = 4 * _SUFFIX
 """Characters from which on the last ones tell one secret from another without giving it away."""
-
-
-def network(credentials: ProviderCredentials) -> Provider | None:
-    """The network, or None when this site does not know it (any more)."""
-    try:
-        return credentials.get_provider()
-    except (UnknownProvider, ImproperlyConfigured):
-        return None
 
 
 def known_networks() -> list[Provider]:
@@ -92,7 +84,7 @@ def callback_urls(request: HttpRequest, credentials: ProviderCredentials | None)
 
 
 def _offers(credentials: ProviderCredentials, flow: str) -> bool:
-    return network(credentials) is not None and credentials.offers(flow)
+    return credentials.known_provider() is not None and credentials.offers(flow)
 
 
 def tokens_by_state(credentials: ProviderCredentials) -> list[dict[str, Any]]:

@@ -10,23 +10,17 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from django_socialgrants import crypto
-from django_socialgrants.applications.declared import declared
+from django_socialgrants.applications.declared import FIELDS, declared
 from django_socialgrants.applications.problems import problems
-from django_socialgrants.exceptions import DecryptionError
 from django_socialgrants.models import ProviderCredentials
 from django_socialgrants.oauth.values import Secret
 
-from .facts import known_networks, network, stored
+from .facts import known_networks, stored
 from .words import label
 
-SECRETS = ("client_secret", "client_key")
+SECRETS = ProviderCredentials.SECRETS
 NAMED = ("client_id", *SECRETS)
 """Fields for which every network has a name of its own."""
-
-_IDENTITY = ("provider", "client_id")
-"""What an application is at its network, and what its secrets are bound to."""
-
-_LONGEST = 4096
 
 _PLAIN: dict[str, Any] = {
     field.name: field.verbose_name
@@ -45,7 +39,7 @@ class SecretField(forms.CharField):
 
     def __init__(self) -> None:
         attrs = {"autocomplete": "new-password", "class": "vTextField"}
-        super().__init__(required=False, max_length=_LONGEST, widget=forms.PasswordInput(attrs=attrs))
+        super().__init__(required=False, widget=forms.PasswordInput(attrs=attrs))
 
     def clean(self, value: Any) -> Secret:
         return Secret(super().clean(value))
@@ -61,7 +55,7 @@ class ProviderCredentialsForm(_ModelForm):
 
     class Meta:
         model = ProviderCredentials
-        fields = ("name", "provider", "client_id", *SECRETS, "scope", "implicit_enabled")
+        fields = ("name", *FIELDS)
         help_texts = {
             "implicit_enabled": gettext_lazy(
                 "Tokens then pass through browsers: only for what the authorization code grant does not give."
@@ -75,13 +69,15 @@ class ProviderCredentialsForm(_ModelForm):
             self._name(name)
         if "client_id" in self.fields:
             self.fields["client_id"].widget.attrs["autocomplete"] = "off"
+        if "ways" in self.fields:
+            self._name_ways()
         if self.instance.pk:
             self._warn()
 
     def _name(self, name: str) -> None:
         """Call a field what its network calls it: the row's own one, or each of those that can be chosen."""
         field = self.fields[name]
-        own = network(self.instance) if self.instance.pk else None
+        own = self.instance.known_provider() if self.instance.pk else None
         names_it = own and label(own, name)
         field.label = names_it or capfirst(_PLAIN[name])
         if remove := self.fields.get(f"remove_{name}"):
@@ -102,12 +98,20 @@ class ProviderCredentialsForm(_ModelForm):
             " · " if not self.instance.pk else " ", "{}", ((h,) for h in helps)
         )
 
+    def _name_ways(self) -> None:
+        """Say what ways there are to choose from: those of the row's own network, or of all."""
+        own = self.instance.known_provider() if self.instance.pk else None
+        ways = [way for network in ([own] if own else known_networks()) for way in network.ways.items()]
+        named = format_html_join(", ", "<code>{}</code> ({})", ways)
+        field = self.fields["ways"]
+        field.help_text = format_html("{} {}", field.help_text, named) if ways else field.help_text
+
     def _warn(self) -> None:
         """Tell at each field what looks wrong with what is stored."""
         warnings: dict[str, list[str]] = {}
         for problem in problems(self.instance):
             warnings.setdefault(problem.field, []).append(f"{problem.message}. {problem.hint}")
-        if network(self.instance) is None:
+        if self.instance.known_provider() is None:
             text = _("This site does not know the network %(network)s: see SOCIALGRANTS_PROVIDERS.")
             warnings.setdefault("provider", []).append(text % {"network": self.instance.provider})
         if self.instance.name in declared()[0]:
@@ -124,45 +128,18 @@ class ProviderCredentialsForm(_ModelForm):
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or self.cleaned_data
-        self._check_keys()
-        self._check_identity()
         for name in SECRETS:
             removed = data.get(f"remove_{name}")
-            if data.get(name):
-                if removed:
-                    self.add_error(f"remove_{name}", _("Either enter a new value or remove the stored one."))
-            elif not removed:
-                data[name] = self._kept(name)
-        return data
-
-    def _kept(self, name: str) -> Secret:
-        """The stored secret, which is encrypted anew when what it is bound to changes."""
-        secret: Secret = getattr(self.instance, name)
-        if set(_IDENTITY).intersection(self.changed_data):
-            try:
-                secret.reveal()
-            except DecryptionError:
-                text = _("The stored value can't be decrypted, so it can't be kept when %(fields)s change.")
-                fields = " / ".join(str(self.fields[field].label) for field in _IDENTITY)
-                self.add_error(name, text % {"fields": fields})
-        return secret
-
-    def _check_keys(self) -> None:
+            if data.get(name) and removed:
+                self.add_error(f"remove_{name}", _("Either enter a new value or remove the stored one."))
+            elif not removed and not data.get(name):
+                data[name] = getattr(self.instance, name)  # encrypted anew when what it is bound to changes
         try:
             crypto.keys()
         except ImproperlyConfigured as error:
-            raise forms.ValidationError(
-                _("Nothing can be encrypted: %(error)s."), params={"error": error}
-            ) from None
-
-    def _check_identity(self) -> None:
-        """The same user id at another network is another person, who would get into this one's account."""
-        if self.instance.pk and "provider" in self.changed_data and self.instance.tokens.exists():
-            text = _(
-                "Users have granted access at the present network, and their ids are those of other people "
-                "elsewhere. Add an application of its own for the other network."
-            )
-            self.add_error("provider", text)
+            text = _("Nothing can be encrypted: %(error)s.")
+            raise forms.ValidationError(text, params={"error": error}) from None
+        return data
 
     @property
     def changed_columns(self) -> list[str]:

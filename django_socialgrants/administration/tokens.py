@@ -33,7 +33,7 @@ else:
     _ModelAdmin = admin.ModelAdmin
 
 
-_GRANT = ("grant_type", "scope", "token_type", "created_at", "has_refresh", "has_session_secret")
+_GRANT = ("grant_type", "way_in", "scope", "token_type", "created_at", "has_refresh", "has_session_secret")
 _STATE = (
     *("state", "why", "expires_at", "refresh_expires_at", "refreshed_at"),
     *("next_refresh_at", "failures", "lease_owner", "lease_until"),
@@ -87,6 +87,10 @@ class UserTokenAdmin(_ModelAdmin):
     @admin.display(description=gettext_lazy("reason"), ordering="reason")
     def why(self, token: UserToken) -> str | Promise:
         return TOKEN_REASONS.get(token.reason, token.reason)
+
+    @admin.display(description=gettext_lazy("way in"))
+    def way_in(self, token: UserToken) -> str:
+        return token.way_in
 
     @admin.display(description=gettext_lazy("profile"))
     def person(self, token: UserToken) -> str:

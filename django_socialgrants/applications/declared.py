@@ -1,14 +1,14 @@
 """The applications that SOCIALGRANTS_CREDENTIALS declares, read strictly.
 
-What comes from the environment is often a string where something else belongs, or missing, or cut: better told
-here than by a network or a database.
+What comes from the environment is often a string where something else belongs, or missing, or empty: better told
+here than by a network. What a value has to look like says the model.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from django.core.exceptions import ValidationError
-from django.core.validators import validate_slug
+from django.db.models import BooleanField
 from django.utils.translation import gettext as _
 
 from django_socialgrants.conf import conf
@@ -17,15 +17,15 @@ from django_socialgrants.models import ProviderCredentials
 from django_socialgrants.oauth.values import Secret
 from django_socialgrants.registry import provider_choices
 
-SECRETS = ("client_secret", "client_key")
-FIELDS = ("provider", "client_id", *SECRETS, "scope", "implicit_enabled")
-
-_LONGEST = {field.name: field.max_length or 4096 for field in ProviderCredentials._meta.concrete_fields}
-"""Characters; what is encrypted is stored without a limit, and no network gives out secrets of that length."""
+FIELDS = {
+    field.name: field
+    for field in ProviderCredentials._meta.concrete_fields
+    if field.name not in ("id", "name", "created_at", "updated_at")
+}
 
 
 class Mistake(NamedTuple):
-    """What is wrong with one field of one application; a text without the field's value."""
+    """What is wrong with one field of one application; a text without a secret."""
 
     name: str
     field: str
@@ -39,65 +39,63 @@ class Mistake(NamedTuple):
 def declared() -> tuple[dict[str, dict[str, Any]], list[Mistake]]:
     """Fields by name of the applications that are declared well, and the mistakes in the others.
 
-    `provider` is filled in; whatever else is not named in the setting is not in the result either.
+    `provider` is filled in, and None has become what an empty field holds; what else the setting does not name
+    is not in the result. Asks no database.
     """
     applications: dict[str, dict[str, Any]] = {}
     mistakes: list[Mistake] = []
     if not isinstance(conf.CREDENTIALS, Mapping):
         return {}, [Mistake("", "", _("it must be a dict, of a dict for each application"))]
     for name, fields in conf.CREDENTIALS.items():
-        found = _mistakes(name, fields)
-        if found:
-            mistakes.extend(found)
-        else:
-            secrets = {field: Secret(fields[field]) for field in SECRETS if field in fields}
-            applications[name] = {"provider": name, **fields, **secrets}
+        shown = clean_text(name, limit=50) or type(name).__name__
+        if not isinstance(name, str):
+            mistakes.append(Mistake(shown, "", _("its name must be a string")))
+            continue
+        if not isinstance(fields, Mapping):
+            mistakes.append(Mistake(shown, "", _("it must be a dict of fields")))
+            continue
+        given = {"provider": name, "client_id": "", **fields}
+        found = [Mistake(shown, clean_text(field) or repr(field), text) for field, text in _misread(given)]
+        if not found:
+            values = {field: "" if value is None else value for field, value in given.items()}
+            application = ProviderCredentials(name=name, **values)
+            found = mistakes_in(application)
+            applications |= {} if found else {name: {field: getattr(application, field) for field in given}}
+        mistakes += found
     return applications, mistakes
 
 
-def _mistakes(name: Any, fields: Any) -> list[Mistake]:
-    shown = clean_text(name, limit=50) or type(name).__name__
-    if problem := _wrong_name(name):
-        return [Mistake(shown, "", problem)]
-    if not isinstance(fields, Mapping):
-        return [Mistake(shown, "", _("it must be a dict of fields"))]
-    given = {"provider": name, "client_id": "", **fields}
-    found = ((field, _wrong(field, value)) for field, value in given.items())
-    return [Mistake(shown, clean_text(field) or repr(field), problem) for field, problem in found if problem]
-
-
-def _wrong_name(name: Any) -> str:
-    """Why `name` is none for an application; "" if it is one."""
+def mistakes_in(application: ProviderCredentials) -> list[Mistake]:
+    """What the model has against an application; one that is stored is compared with its row."""
     try:
-        if isinstance(name, str):
-            validate_slug(name)
-    except ValidationError:
-        name = None
-    if not isinstance(name, str):
-        return _("its name must consist of letters, digits, hyphens and underscores")
-    return _too_long("name", name)
+        application.full_clean(validate_unique=False)  # of names, which the database says
+    except ValidationError as error:
+        found = {field: " ".join(texts) for field, texts in error.message_dict.items()}
+        if "provider" in found:
+            known = ", ".join(provider for provider, title in provider_choices()) or "-"
+            found["provider"] += " " + _("Known: %(known)s.") % {"known": known}
+        shown = clean_text(application.name, limit=50)
+        return [Mistake(shown, field, text) for field, text in found.items()]
+    return []
 
 
-def _wrong(field: Any, value: Any) -> str:
-    """Why `value` can't be that of `field`; "" if it can."""
-    if field not in FIELDS:
-        return _("there is no such field; there are %(fields)s") % {"fields": ", ".join(FIELDS)}
-    if field == "implicit_enabled":
-        return "" if isinstance(value, bool) else _("must be True or False")
-    text = value.reveal() if field in SECRETS and isinstance(value, Secret) else value
-    if not isinstance(text, str):
-        return _("must be a string, not %(type)s") % {"type": type(text).__name__}
-    if not text and field == "client_id":
-        return _("is missing")
-    if not text.isprintable():
-        return _("holds a line break or another character that can't be printed")
-    if field == "provider":
-        known = [provider for provider, title in provider_choices()]
-        unknown = _("must be one of the networks: %(known)s") % {"known": ", ".join(known) or "-"}
-        return "" if text in known else unknown
-    return _too_long(field, text)
-
-
-def _too_long(field: str, text: str) -> str:
-    limit = _LONGEST[field]
-    return "" if len(text) <= limit else _("is longer than %(limit)d characters") % {"limit": limit}
+def _misread(given: Mapping[Any, Any]) -> Iterator[tuple[Any, str]]:
+    """What no field takes for its value: a thing of another kind, or what an unset variable leaves."""
+    provider = (
+        isinstance(given["provider"], str)
+        and ProviderCredentials(provider=given["provider"]).known_provider()
+    )
+    required = provider.required_credentials if provider else ("client_id",)
+    for name, value in given.items():
+        field = FIELDS.get(name)
+        if field is None:
+            yield name, _("there is no such field; there are %(fields)s") % {"fields": ", ".join(FIELDS)}
+        elif isinstance(field, BooleanField):
+            if not isinstance(value, bool):
+                yield name, _("must be True or False")
+        elif value is None and field.blank:
+            pass  # removes what is stored
+        elif not isinstance(value, (str, Secret) if name in ProviderCredentials.SECRETS else str):
+            yield name, _("must be a string, not %(type)s") % {"type": type(value).__name__}
+        elif name in required and not value:
+            yield name, _("is empty; to remove what is stored, say None") if field.blank else _("is missing")

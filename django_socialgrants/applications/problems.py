@@ -7,7 +7,7 @@ from typing import NamedTuple
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext as _
 
-from django_socialgrants.exceptions import DecryptionError, UnknownProvider
+from django_socialgrants.exceptions import DecryptionError
 from django_socialgrants.models import ProviderCredentials
 from django_socialgrants.oauth.provider import Provider
 
@@ -33,13 +33,12 @@ def problems(credentials: ProviderCredentials) -> list[Problem]:
 
     Empty for an application of a network that this site has left: there is nothing to measure it by.
     """
-    try:
-        provider = credentials.get_provider()
-    except (UnknownProvider, ImproperlyConfigured):
+    provider = credentials.known_provider()
+    if provider is None:
         return []
     values: _Values = {"client_id": credentials.client_id}
     found: list[Problem] = []
-    for field in ("client_secret", "client_key"):
+    for field in credentials.SECRETS:
         try:
             values[field] = getattr(credentials, field).reveal()
         except DecryptionError as error:
@@ -49,6 +48,7 @@ def problems(credentials: ProviderCredentials) -> list[Problem]:
     for field, value in values.items():
         found.extend(_alone(provider, field, value))
     found.extend(_together(provider, values))
+    found.extend(_beyond(provider, credentials))
     return found
 
 
@@ -126,6 +126,32 @@ def _together(provider: Provider, values: _Values) -> Iterator[Problem]:
             _("%(key)s does not look like one of %(network)s") % names,
             _("Make sure that it is not the %(secret)s.") % names,
             id="socialgrants.W008",
+        )
+
+
+def _beyond(provider: Provider, credentials: ProviderCredentials) -> Iterator[Problem]:
+    """What this network has no use for."""
+    names = {"network": provider.title, "secret": _named(provider, "client_secret")}
+    if unknown := credentials.unknown_ways():
+        yield Problem(
+            "ways",
+            _("%(network)s has no way in %(ways)s") % {**names, "ways": ", ".join(unknown)},
+            _("It has: %(known)s. Blank is its default one.") % {"known": ", ".join(provider.ways) or "-"},
+            id="socialgrants.W015",
+        )
+    if credentials.native_redirect_uris and not provider.pkce:
+        yield Problem(
+            "native_redirect_uris",
+            _("%(network)s has no PKCE, so native apps can't log in with it") % names,
+            _("Leave them out: the exchange for native apps answers 404 for this application."),
+            id="socialgrants.W016",
+        )
+    if credentials.client_secret and "client_secret" not in provider.required_credentials:
+        yield Problem(
+            "client_secret",
+            _("%(secret)s is set, and public clients of %(network)s need none") % names,
+            _("Leave it out, or silence this check where the application is a confidential client."),
+            id="socialgrants.W017",
         )
 
 

@@ -16,10 +16,7 @@ from django_socialgrants import crypto
 from django_socialgrants.exceptions import DecryptionError
 from django_socialgrants.models import ProviderCredentials, UserToken
 
-from .declared import SECRETS, declared
-
-_IDENTITY = ("provider", "client_id")
-"""What tells one application of a network from another."""
+from .declared import declared, mistakes_in
 
 _ATTEMPTS = 3
 """Another server that is deployed at the same time may be writing the same rows: it has written them then."""
@@ -86,8 +83,11 @@ def _sync_together(applications: Mapping[str, dict[str, Any]], prune: bool, dry_
             table.filter(pk=0).update(scope="")
         stored = {row.name: row for row in table.select_for_update().order_by("pk")}
         gone = [row for name, row in stored.items() if name not in applications] if prune else []
-        changes = [_declare(stored.get(name), name, fields) for name, fields in applications.items()]
-        due = [*map(_delete, gone), *filter(None, changes)]
+        declared = [_declare(stored.get(name), name, fields) for name, fields in applications.items()]
+        changes = list(filter(None, declared))
+        if mistakes := [mistake for change in changes for mistake in mistakes_in(change.credentials)]:
+            raise SyncRefused(map(str, mistakes))
+        due = [*map(_delete, gone), *changes]
         if not dry_run:
             for change in due:
                 change.apply()
@@ -102,9 +102,6 @@ def _declare(row: ProviderCredentials | None, name: str, fields: Mapping[str, An
     differing = {key: value for key, value in fields.items() if not _holds(row, key, value)}
     if not differing:
         return None
-    if moved := [key for key in _IDENTITY if key in differing]:
-        _refuse_if_granted(row, moved)
-        _refuse_if_undecipherable(row, set(SECRETS) - set(fields))
     shown = {key: _difference(row, key, value) for key, value in differing.items()}
     for key, value in differing.items():
         setattr(row, key, value)
@@ -118,38 +115,13 @@ def _holds(row: ProviderCredentials, key: str, value: Any) -> bool:
         return False
 
 
-def _refuse_if_granted(row: ProviderCredentials, moved: Iterable[str]) -> None:
-    """User ids mean something within one application only: under another one they may be somebody else's."""
-    if count := _tokens(row):
-        reason = _(
-            "%(name)s.%(field)s: it has %(count)d token(s) of users, which another application can't use, and "
-            "whose user ids may be those of other people there. Give the new application a name of its own; or "
-            "take this one out of the setting, run with --prune, which deletes the tokens, and put it back."
-        )
-        field = " / ".join(moved)
-        raise SyncRefused([reason % {"name": row.name, "field": field, "count": count}])
-
-
-def _refuse_if_undecipherable(row: ProviderCredentials, kept: Iterable[str]) -> None:
-    """What is kept has to be encrypted anew, as it is bound to the application's network and client_id."""
-    for key in kept:
-        try:
-            getattr(row, key).reveal()
-        except DecryptionError as error:
-            reason = _("%(name)s.%(field)s: it can't be decrypted any more: name it in the setting, too.")
-            raise SyncRefused([reason % {"name": row.name, "field": key}]) from error
-
-
 def _delete(row: ProviderCredentials) -> Change:
-    return Change("delete", row, tokens=_tokens(row))
-
-
-def _tokens(row: ProviderCredentials) -> int:
-    return UserToken.objects.using(row._state.db).filter(credentials=row).count()
+    tokens = UserToken.objects.using(row._state.db).filter(credentials=row).count()
+    return Change("delete", row, tokens=tokens)
 
 
 def _difference(row: ProviderCredentials, key: str, value: Any) -> str:
-    if key not in SECRETS:
+    if key not in ProviderCredentials.SECRETS:
         return f"{getattr(row, key)!r} -> {value!r}"
     if value:
         return "changed" if getattr(row, key) else "set"
@@ -157,4 +129,4 @@ def _difference(row: ProviderCredentials, key: str, value: Any) -> str:
 
 
 def _shown(key: str, value: Any) -> str:
-    return "set" if key in SECRETS else repr(value)
+    return "set" if key in ProviderCredentials.SECRETS else repr(value)

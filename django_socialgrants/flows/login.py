@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from django.contrib.auth import authenticate, login
 from django.contrib.auth.models import User
-from django.db import router, transaction
+from django.core.exceptions import ValidationError
+from django.db import DataError, router, transaction
 from django.db.models import F
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
@@ -168,8 +169,9 @@ def _belongs_to(granted: Granted, user: User) -> bool:
 def _create(granted: Granted, user: User | None) -> UserToken:
     """A new row, with a new user when none is given. The first statement is a write: for that SQLite can wait."""
     with transaction.atomic(using=router.db_for_write(UserToken)):
-        owner = user or _make_user(granted)
-        row = UserToken(user=owner, credentials=granted.credentials, uid=granted.identity.uid)
+        # By its key, as a user who was read from a replica can't be assigned to a row of another database.
+        owner = {"user_id": user.pk} if user else {"user": _make_user(granted)}
+        row = UserToken(**owner, credentials=granted.credentials, uid=granted.identity.uid)
         row.take(granted.token, granted.identity, grant_type=granted.grant_type)
         row.save(force_insert=True)
     return row
@@ -178,7 +180,11 @@ def _create(granted: Granted, user: User | None) -> UserToken:
 def _make_user(granted: Granted) -> User:
     user: User | None = None
     if conf.CREATE_USERS:
-        user = import_string(conf.USER_FACTORY)(granted.identity, granted.credentials)
+        try:
+            user = import_string(conf.USER_FACTORY)(granted.identity, granted.credentials)
+        except (DataError, ValidationError) as error:
+            fields = ", ".join(getattr(error, "error_dict", {}))
+            raise Refusal("no_account", detail=f"{type(error).__name__} {fields}".rstrip()) from error
     if user is None:
         raise Refusal("unknown_identity")
     if not user.is_active:

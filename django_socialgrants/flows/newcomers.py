@@ -30,13 +30,11 @@ def create_user(identity: Identity, credentials: ProviderCredentials) -> Abstrac
         raise Refusal("no_account", detail=f"fields: {username}")
     try:
         user.save()
-    except (DataError, IntegrityError, ValidationError, TypeError, ValueError) as error:
-        at_fault = set(unfit_fields(user)) | set(getattr(error, "error_dict", {}))
-        if at_fault:
-            raise Refusal("no_account", detail=f"fields: {', '.join(sorted(at_fault))}") from None
-        if isinstance(error, (DataError, ValidationError)):
-            raise Refusal("no_account", detail=type(error).__name__) from error
-        raise  # somebody else was faster, or a mistake of the site
+    except (DataError, IntegrityError, ValidationError) as error:
+        at_fault = {*unfit_fields(user), *getattr(error, "error_dict", {})}
+        if not at_fault:
+            raise  # somebody else was faster
+        raise Refusal("no_account", detail=f"fields: {', '.join(sorted(at_fault))}") from None
     return user
 
 
@@ -63,10 +61,12 @@ def unfit_fields(user: AbstractBaseUser) -> list[str]:
 
 
 def _fits(user: AbstractBaseUser, field: "models.Field[Any, Any]") -> bool:
+    value = getattr(user, field.attname)
     filled_in_later = ("auto_now", "auto_now_add", "generated")
     if isinstance(field, models.AutoField) or any(getattr(field, name, False) for name in filled_in_later):
         return True
-    value = getattr(user, field.attname)
+    if hasattr(value, "resolve_expression"):  # a default that the database knows
+        return True
     if value is None:
         return field.null
     if value == "":

@@ -3,6 +3,7 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
+import django_socialgrants.models.validators
 import django_socialgrants.registry
 import django_socialgrants.storage.fields
 
@@ -40,17 +41,30 @@ class Migration(migrations.Migration):
                         verbose_name="network",
                     ),
                 ),
-                ("client_id", models.CharField(max_length=255, verbose_name="client id")),
+                (
+                    "client_id",
+                    models.CharField(
+                        max_length=255,
+                        validators=[django_socialgrants.models.validators.validate_printable],
+                        verbose_name="client id",
+                    ),
+                ),
                 (
                     "client_secret",
                     django_socialgrants.storage.fields.EncryptedField(
-                        blank=True, bound_to=("provider", "client_id"), verbose_name="client secret"
+                        blank=True,
+                        bound_to=("provider", "client_id"),
+                        validators=[django_socialgrants.models.validators.validate_secret],
+                        verbose_name="client secret",
                     ),
                 ),
                 (
                     "client_key",
                     django_socialgrants.storage.fields.EncryptedField(
-                        blank=True, bound_to=("provider", "client_id"), verbose_name="client key"
+                        blank=True,
+                        bound_to=("provider", "client_id"),
+                        validators=[django_socialgrants.models.validators.validate_secret],
+                        verbose_name="client key",
                     ),
                 ),
                 (
@@ -59,6 +73,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         help_text="Permissions to ask for, separated by spaces.",
                         max_length=1000,
+                        validators=[django_socialgrants.models.validators.validate_printable],
                         verbose_name="scope",
                     ),
                 ),
@@ -80,6 +95,7 @@ class Migration(migrations.Migration):
                     models.TextField(
                         blank=True,
                         help_text="One a line. Native apps may finish their logins with these, and with no others.",
+                        validators=[django_socialgrants.models.validators.validate_native_redirect_uris],
                         verbose_name="redirect URIs of native apps",
                     ),
                 ),

@@ -1,13 +1,19 @@
 """The applications that are registered at networks, and the health of each."""
 
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import models, router
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from django_socialgrants.exceptions import UnknownCredentials
+from django_socialgrants.exceptions import UnknownCredentials, UnknownProvider
 from django_socialgrants.oauth.provider import Provider
 from django_socialgrants.oauth.values import Credentials
 from django_socialgrants.registry import get_provider, provider_choices, providers
 from django_socialgrants.storage.fields import EncryptedField, SealedModel, SealedQuerySet
+
+from .validators import validate_native_redirect_uris, validate_printable, validate_secret
 
 
 class ProviderCredentialsQuerySet(SealedQuerySet["ProviderCredentials"]):
@@ -26,17 +32,30 @@ class ProviderCredentialsQuerySet(SealedQuerySet["ProviderCredentials"]):
 
 
 class ProviderCredentials(SealedModel):
-    """One application that was registered at a network."""
+    """One application that was registered at a network.
+
+    `full_clean()` is the one place that says what can be stored; the admin and `sync_credentials` ask it.
+    """
+
+    IDENTITY = ("provider", "client_id")
+    """What tells one application from another. User ids mean something within one application only."""
+    SECRETS = ("client_secret", "client_key")
 
     name = models.SlugField(
         _("name"), unique=True, help_text=_("How this site's URLs, templates and code call the application.")
     )
     provider = models.CharField(_("network"), max_length=32, choices=provider_choices)
-    client_id = models.CharField(_("client id"), max_length=255)
-    client_secret = EncryptedField(_("client secret"), blank=True, bound_to=["provider", "client_id"])
-    client_key = EncryptedField(_("client key"), blank=True, bound_to=["provider", "client_id"])
+    client_id = models.CharField(_("client id"), max_length=255, validators=[validate_printable])
+    client_secret = EncryptedField(
+        _("client secret"), blank=True, bound_to=IDENTITY, validators=[validate_secret]
+    )
+    client_key = EncryptedField(_("client key"), blank=True, bound_to=IDENTITY, validators=[validate_secret])
     scope = models.CharField(
-        _("scope"), max_length=1000, blank=True, help_text=_("Permissions to ask for, separated by spaces.")
+        _("scope"),
+        max_length=1000,
+        blank=True,
+        help_text=_("Permissions to ask for, separated by spaces."),
+        validators=[validate_printable],
     )
     implicit_enabled = models.BooleanField(_("implicit grant enabled"), default=False)
     ways = models.CharField(
@@ -49,6 +68,7 @@ class ProviderCredentials(SealedModel):
         _("redirect URIs of native apps"),
         blank=True,
         help_text=_("One a line. Native apps may finish their logins with these, and with no others."),
+        validators=[validate_native_redirect_uris],
     )
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
@@ -61,6 +81,46 @@ class ProviderCredentials(SealedModel):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        self.ways = " ".join(self.ways.split())
+        self.native_redirect_uris = "\n".join(self.native_redirect_uris.split())
+        mistakes: dict[str, Any] = {}
+        if unknown := self.unknown_ways():
+            text = gettext("The network has no way in that is called %(unknown)s; known: %(known)s.")
+            known = ", ".join(self.get_provider().ways) or "-"
+            mistakes["ways"] = text % {"unknown": ", ".join(unknown), "known": known}
+        if not self._state.adding:
+            mistakes |= self._other_identity()
+        if mistakes:
+            raise ValidationError(mistakes)
+
+    def _other_identity(self) -> dict[str, str]:
+        """Why this row can't become another application than it is in the database, by field."""
+        alias = router.db_for_write(type(self), instance=self)
+        stored = ProviderCredentials.objects.using(alias).filter(pk=self.pk).values(*self.IDENTITY).first()
+        moved = [name for name, value in (stored or {}).items() if value != getattr(self, name)]
+        count = self.tokens.using(alias).count() if moved else 0
+        text = ngettext(
+            "It has %(count)d token of a user, which is worth nothing at another application, where the user's "
+            "id may be somebody else's. Add the other application under a name of its own.",
+            "It has %(count)d tokens of users, which are worth nothing at another application, where the users' "
+            "ids may be those of other people. Add the other application under a name of its own.",
+            count,
+        )
+        return dict.fromkeys(moved, text % {"count": count}) if count else {}
+
+    def unknown_ways(self) -> list[str]:
+        """Those of `ways` that the network does not have; empty when the network itself is not known."""
+        provider = self.known_provider()
+        return [way for way in self.ways.split() if way not in provider.ways] if provider else []
+
+    def known_provider(self) -> Provider | None:
+        """The network, or None when this site does not know it (any more)."""
+        try:
+            return self.get_provider()
+        except (UnknownProvider, ImproperlyConfigured):  # which a check tells
+            return None
 
     def get_provider(self) -> Provider:
         """The network. Raises UnknownProvider when it is no longer in SOCIALGRANTS_PROVIDERS."""

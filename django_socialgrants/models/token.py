@@ -8,6 +8,7 @@ from typing import Any, Self
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_socialgrants.conf import conf
@@ -128,8 +129,16 @@ class UserToken(SealedModel):
     @property
     def network(self) -> str:
         """What people call the network, or the application's name if the network is no longer known."""
-        provider = self._known_provider()
+        provider = self.credentials.known_provider()
         return provider.title if provider else self.credentials.name
+
+    @property
+    def way_in(self) -> str:
+        """How the user came in, in words: "VK ID, through OK", or just the network by its own way."""
+        provider = self.credentials.known_provider()
+        way = provider.ways.get(self.way, provider.title) if provider else self.network
+        names = {"network": self.network, "way": way}
+        return self.network if way == self.network else gettext("%(network)s, through %(way)s") % names
 
     def is_refreshable(self) -> bool:
         """Whether anything can prolong this token without its user."""

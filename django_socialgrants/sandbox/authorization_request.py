@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from .models import Application
 from .networks import PKCE, Network
-from .wire import Repeated, single_values
+from .web import Repeated, single_values
 
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 

@@ -15,9 +15,9 @@ from .authorization_request import AuthorizationRequest, Unacceptable
 from .gate import page
 from .models import Code
 from .networks import Network
-from .pages import error_page, html
 from .people import PEOPLE
 from .tokens import Tokens, grant_implicitly
+from .web import error_page, html
 
 Fragment = Callable[[Tokens], Mapping[str, str]]
 

@@ -9,8 +9,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error
 
 from django_socialgrants.conf import conf
-
-from .loopback import is_loopback
+from django_socialgrants.transport.connections import is_loopback
 
 _EXAMPLE = 'SOCIALGRANTS_SANDBOX_URL = "http://127.0.0.1:8000/sandbox"'
 

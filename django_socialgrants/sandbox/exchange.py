@@ -13,7 +13,7 @@ from .models import Application, Code
 from .networks import PKCE, Network, Rotation
 from .refreshing import refresh
 from .tokens import Reason, Refused, Tokens, issue_access, issue_both
-from .wire import Repeated, single_values
+from .web import Repeated, single_values
 
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 

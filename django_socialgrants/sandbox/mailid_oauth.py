@@ -19,7 +19,7 @@ from .networks import MAILID, Rotation
 from .people import PEOPLE
 from .rehearsal import rehearsed
 from .tokens import Reason, Refused, Tokens
-from .wire import Repeated, single_values
+from .web import Repeated, single_values
 
 _INVALID_REQUEST = "invalid request", 2
 _INVALID_CREDENTIALS = "invalid username or password", 3

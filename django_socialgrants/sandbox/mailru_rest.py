@@ -17,7 +17,7 @@ from .rehearsal import rehearsed
 from .rest import Call, Fault, Method
 from .signatures import mailru_client_signature, mailru_server_signature
 from .tokens import Reason
-from .wire import Repeated, single_values
+from .web import Repeated, single_values
 
 _SESSION_EXPIRED = 102, "User authorization failed: the session key or uid is incorrect"
 

@@ -13,9 +13,9 @@ from django.views.decorators.http import require_POST
 from .exchange import exchange, grant_type_of
 from .gate import endpoint
 from .networks import OK, Rotation
-from .pages import error_page
 from .rehearsal import rehearsed
 from .tokens import Reason, Refused, Tokens
+from .web import error_page
 
 _WRONG_REFRESH_TOKEN = {"error": "invalid_token", "error_description": "Invalid refresh token structure"}
 _ERRORS = {

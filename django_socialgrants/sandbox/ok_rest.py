@@ -19,7 +19,7 @@ from .rehearsal import rehearsed
 from .rest import Call, Fault, Method
 from .signatures import ok_session_secret, ok_signature
 from .tokens import Reason
-from .wire import Repeated, single_values
+from .web import Repeated, single_values
 
 _CONTENT_TYPE = "application/json;charset=utf-8"
 _INVALID_KEY = 101, "PARAM_API_KEY : Invalid application key"

@@ -17,11 +17,10 @@ from .failures import CALL
 from .gate import endpoint
 from .models import AccessToken, Application, RefreshToken
 from .networks import VKID, Rotation
-from .pages import error_page
 from .people import PEOPLE
 from .rehearsal import rehearsed
 from .tokens import Reason, Refused, Tokens
-from .wire import Repeated, single_values
+from .web import Repeated, error_page, single_values
 
 _ERRORS: Mapping[Reason, tuple[int, str, str]] = {
     Reason.MALFORMED: (400, "invalid_request", "a required parameter is missing or doubled"),

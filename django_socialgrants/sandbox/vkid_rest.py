@@ -16,7 +16,7 @@ from .people import PEOPLE
 from .rehearsal import rehearsed
 from .rest import Call, Fault, Method
 from .tokens import Reason
-from .wire import Repeated, single_values
+from .web import Repeated, single_values
 
 _PEOPLE = PEOPLE[VKID.id]
 _SESSION_EXPIRED = 5, "User authorization failed: invalid access_token"

@@ -5,11 +5,14 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import models
 from django.db.models import Case
 from django.db.models.functions import Cast
+from django.utils.translation import gettext as _
 
 from django_socialgrants import crypto
+from django_socialgrants.exceptions import DecryptionError
 from django_socialgrants.oauth.values import Secret
 
 _Model = TypeVar("_Model", bound=models.Model)
@@ -96,6 +99,18 @@ class EncryptedField(_TextField):
         """Whether the secret was encrypted for another place than that where `instance` is going to keep it."""
         secret = getattr(instance, self.attname)
         return isinstance(secret, StoredSecret) and secret.place != self.place(instance)
+
+    def clean(self, value: Any, model_instance: models.Model | None) -> Any:
+        """Only what is new is validated. A stored secret has to be readable if it is to follow its row."""
+        if not isinstance(value, StoredSecret):
+            return super().clean(value, model_instance)
+        if model_instance and self.has_moved(model_instance):
+            try:
+                value.reveal()
+            except (DecryptionError, ImproperlyConfigured):
+                text = _("The stored value can't be decrypted, so it can't be kept here: enter it again.")
+                raise ValidationError(text, code="undecipherable") from None
+        return value
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Secret:
         secret: Secret = getattr(model_instance, self.attname)

@@ -6,11 +6,10 @@ UPDATE of its own, and only if it still holds what was read: whoever refreshes t
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.apps import apps
 from django.db import models, router
@@ -37,17 +36,12 @@ class Outcome(Enum):
     BUSY = "busy"  # it held something else at every attempt
 
 
-@dataclass(frozen=True)
-class Settled:
-    """One row; `error` says why it is unreadable."""
+class Settled(NamedTuple):
+    """A row that was dealt with; `error` says why it is unreadable."""
 
-    table: str
-    pk: object
+    row: models.Model
     outcome: Outcome
     error: DecryptionError | None = None
-
-
-Tally = Counter[Outcome]
 
 
 @dataclass
@@ -73,19 +67,18 @@ def survey() -> list[Survey]:
     return [_survey(model) for model in encrypted_models()]
 
 
-def rotate(*, settled: Callable[[Settled], object], stopped: Callable[[], object]) -> dict[str, Tally]:
-    """Rotate every table; what became of its rows, by table.
+def rotate() -> Iterator[Settled]:
+    """Rotate every table, and give each row that was not current when it has been dealt with.
 
-    Each row that is not current is passed to `settled` when it is done with; `stopped` is asked after each.
-    Nothing is raised for a row that can't be decrypted: it stays as it is.
+    Whoever takes no more of them stops the rotation. Nothing is raised for a row that can't be decrypted: it stays
+    as it is.
     """
-    tallies: dict[str, Tally] = {model._meta.db_table: Counter() for model in encrypted_models()}
-    for row in _settle_all():
-        tallies[row.table][row.outcome] += 1
-        settled(row)
-        if stopped():
-            break
-    return tallies
+    for model in encrypted_models():
+        outdated = _outdated_rows(model)
+        page = list(outdated[:PAGE])
+        while page:
+            yield from map(_settle, page)
+            page = list(outdated.filter(pk__gt=page[-1].pk)[:PAGE])
 
 
 def unused_keys(surveys: Iterable[Survey]) -> list[str]:
@@ -105,15 +98,6 @@ def configured_keys() -> list[str]:
     return list(dict.fromkeys(key.fingerprint for key in crypto.keys()))  # noqa: SIM118 - a function
 
 
-def _settle_all() -> Iterator[Settled]:
-    for model in encrypted_models():
-        outdated = _outdated_rows(model)
-        page = list(outdated[:PAGE])
-        while page:
-            yield from map(_settle, page)
-            page = list(outdated.filter(pk__gt=page[-1].pk)[:PAGE])
-
-
 def _survey(model: type[models.Model]) -> Survey:
     heads, first = _heads(model), crypto.keys()[0].fingerprint
     groups = _rows(model).annotate(**heads).values_list(*heads).annotate(rows=Count("pk"))
@@ -127,23 +111,22 @@ def _survey(model: type[models.Model]) -> Survey:
 
 
 def _settle(row: models.Model) -> Settled:
-    settled = partial(Settled, row._meta.db_table, row.pk)
     stored = _rows(type(row)).filter(pk=row.pk)
     for _ in range(_ATTEMPTS):
         old = _outdated_secrets(row)
         if not old:
-            return settled(Outcome.CURRENT)
+            return Settled(row, Outcome.CURRENT)
         try:
             new = {field.name: field.seal(row, secret) for field, secret in old.items()}
         except DecryptionError as error:
-            return settled(Outcome.UNREADABLE, error)
+            return Settled(row, Outcome.UNREADABLE, error)
         if stored.filter(**{field.name: secret for field, secret in old.items()}).update(**new):
-            return settled(Outcome.ROTATED)
+            return Settled(row, Outcome.ROTATED)
         found = stored.first()
         if found is None:
-            return settled(Outcome.CURRENT)
+            return Settled(row, Outcome.CURRENT)
         row = found
-    return settled(Outcome.BUSY)
+    return Settled(row, Outcome.BUSY)
 
 
 def _outdated_secrets(row: models.Model) -> dict[EncryptedField, StoredSecret]:

@@ -7,7 +7,6 @@ No error that leaves it has a frame, a cause or a context in which a secret stan
 where the secrets are, but raised where none is.
 """
 
-import ipaddress
 import re
 import time
 import zlib
@@ -19,7 +18,6 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 
 from requests import PreparedRequest, RequestException
 from requests import Response as RequestsResponse
-from requests.structures import CaseInsensitiveDict
 
 from django_socialgrants.conf import conf
 from django_socialgrants.exceptions import (
@@ -31,13 +29,15 @@ from django_socialgrants.exceptions import (
 )
 from django_socialgrants.oauth.values import Request, Response, Secret, reveal
 
-from .answer import BODY_LIMIT, is_answer
-from .deadline import Exchange, current
-from .pool import send_prepared
+from .connections import Exchange, current, is_loopback, send_prepared
+
+BODY_LIMIT = 256 * 1024
+"""Bytes of an answer's body, before and after decompression."""
 
 USER_AGENT = "django-socialgrants"
 
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": USER_AGENT}
+_HOST = re.compile(r"[-.:\w]+")
 _FIELD_NAME = re.compile(r"[A-Za-z][-A-Za-z]*")
 _FIELD_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
 
@@ -95,15 +95,7 @@ def is_secure(url: str) -> bool:
         return False
     if parts.scheme == "http":
         return conf.INSECURE_LOOPBACK and is_loopback(host)
-    return parts.scheme == "https" and bool(host)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` (a name or an address) is this machine, without asking a name server."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return parts.scheme == "https" and bool(_HOST.fullmatch(host))
 
 
 def _secrets(request: Request) -> list[str]:
@@ -152,10 +144,10 @@ def _prepare(request: Request, endpoint: _Endpoint) -> PreparedRequest | ValueEr
         return ValueError(f"a {request.method} would carry a secret in its URL")
     prepared = PreparedRequest()
     revealed = {name: reveal(value) for name, value in request.params.items()}
-    headers = CaseInsensitiveDict((name, reveal(value)) for name, value in request.headers.items())
+    headers = {name.title(): reveal(value) for name, value in request.headers.items()}
     if not all(_FIELD_NAME.fullmatch(name) and _FIELD_VALUE.fullmatch(headers[name]) for name in headers):
         return ValueError("a header is not printable ASCII")
-    headers.update({"Host": endpoint.authority, **_HEADERS})
+    headers |= {"Host": endpoint.authority, **_HEADERS}
     try:
         if request.method != "POST":
             prepared.prepare(request.method, endpoint.url, headers=headers, params=revealed)
@@ -167,8 +159,8 @@ def _prepare(request: Request, endpoint: _Endpoint) -> PreparedRequest | ValueEr
         return ValueError("a parameter is not valid Unicode")
     # By hand: `prepare()` would look for files, cookies, passwords and hooks first.
     prepared.method, prepared.url, prepared.body = "POST", endpoint.url, body
-    headers.update({"Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(body))})
-    prepared.headers = headers
+    headers |= {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(body))}
+    prepared.headers = headers  # type: ignore[assignment]  # that names may be in any case is of no use here
     return prepared
 
 
@@ -178,27 +170,36 @@ def _attempt(prepared: PreparedRequest, host: str, timed: Exchange) -> Response 
     try:
         answer = send_prepared(prepared)
         try:
-            headers = {name.lower(): value for name, value in answer.headers.items()}
+            headers = {name.lower(): answer.headers[name] for name in answer.headers}
             if trouble := _trouble(answer.status_code, headers, host):
                 return trouble
             body = _decoded(_read(answer), headers.get("content-encoding", ""))
         finally:
-            answer.close()  # connections through SOCKS wait for it
+            answer.close()  # what was not read to the end can't be used again
     except _Unusable as error:
         return MalformedResponse(f"{host}: {error}")
     except Exception as error:
         if timed.is_over:
             return DeadlineExceeded(f"{host}: no answer in time", sent=timed.sent)
-        text = f"{host}: {type(error).__name__}: {clean_text(str(error))}"
-        return ProviderUnavailable(text, sent=timed.sent)
+        return ProviderUnavailable(f"{host}: {_said_by(error, timed.sent)}", sent=timed.sent)
     finally:
         current.reset(token)
     return Response(answer.status_code, headers, body)
 
 
+def _said_by(error: Exception, sent: bool) -> str:
+    """What went wrong; in names only where the text may quote an answer."""
+    if not sent:
+        return f"{type(error).__name__}: {clean_text(str(error))}"
+    root: BaseException = error
+    while root.__context__:
+        root = root.__context__
+    return f"{type(error).__name__}: {type(root).__name__}"
+
+
 def _trouble(status: int, headers: Mapping[str, str], host: str) -> ProviderError | None:
     """The error that a status stands for, whatever the body; None for an answer that can be read."""
-    if is_answer(status):
+    if 200 <= status < 300 or (400 <= status < 500 and status != 429):
         return None
     if status == 429 or status >= 500:
         return ProviderUnavailable(

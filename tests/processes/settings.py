@@ -13,7 +13,7 @@ _default["NAME"] = os.environ["STORM_DATABASE"]
 if _port := os.environ.get("STORM_DATABASE_PORT"):  # a proxy before the database
     _default |= {"HOST": "127.0.0.1", "PORT": _port}
 if "sqlite" in _default["ENGINE"]:
-    _default["OPTIONS"] = {"timeout": float(os.environ.get("STORM_BUSY_TIMEOUT", "30"))}
+    _default["OPTIONS"]["timeout"] = float(os.environ.get("STORM_BUSY_TIMEOUT", "30"))
 
 SOCIALGRANTS_PROVIDERS = ["tests.fakes.FakeOK", "tests.fakes.FakeMailRu"]
 for _provider in (FakeOK, FakeMailRu):

@@ -1,6 +1,7 @@
 """manage.py rotate_encryption_keys"""
 
 import sys
+from collections import Counter
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -11,7 +12,7 @@ from django_socialgrants.exceptions import DecryptionError
 from django_socialgrants.management.interruption import interruptible
 from django_socialgrants.management.progress import above_progress, progress
 from django_socialgrants.storage import rotation
-from django_socialgrants.storage.rotation import Outcome, Settled, Survey, Tally
+from django_socialgrants.storage.rotation import Outcome, Survey
 
 
 class Command(BaseCommand):
@@ -45,16 +46,18 @@ class Command(BaseCommand):
     def rotate(self, *, shown: bool) -> int:
         before = rotation.survey()
         total = sum(table.outdated for table in before)
+        counted: Counter[tuple[str, Outcome]] = Counter()
         with interruptible() as interruption, progress(total, shown=shown) as advance:
-
-            def settled(row: Settled) -> None:
+            for row, outcome, error in rotation.rotate():
+                table = row._meta.db_table
+                counted[table, outcome] += 1
                 advance(1)
-                if row.error:
+                if error:
                     with above_progress():
-                        self.stderr.write(f"{row.table} {row.pk}: {_reason(row.error)}")
-
-            tallies = rotation.rotate(settled=settled, stopped=lambda: interruption)
-        self.print_tallies(before, tallies)
+                        self.stderr.write(f"{table} {row.pk}: {_reason(error)}")
+                if interruption:
+                    break
+        self.print_counted(before, counted)
         if interruption:
             self.stderr.write(
                 _("Stopped. What is left is done when the command runs again."), self.style.NOTICE
@@ -62,16 +65,19 @@ class Command(BaseCommand):
             return 128 + interruption.signal
         return self.conclude(rotation.survey())
 
-    def print_tallies(self, surveys: list[Survey], tallies: dict[str, Tally]) -> None:
+    def print_counted(self, surveys: list[Survey], counted: Counter[tuple[str, Outcome]]) -> None:
         for table in surveys:
-            tally = tallies[table.table]
+            rotated, current, unreadable = (
+                counted[table.table, outcome]
+                for outcome in (Outcome.ROTATED, Outcome.CURRENT, Outcome.UNREADABLE)
+            )
             text = _(
                 "%(table)s: %(rotated)d rotated, %(current)d already current, %(unreadable)d unreadable"
             ) % {
                 "table": table.table,
-                "rotated": tally[Outcome.ROTATED],
-                "current": table.rows - table.outdated + tally[Outcome.CURRENT],
-                "unreadable": tally[Outcome.UNREADABLE],
+                "rotated": rotated,
+                "current": table.rows - table.outdated + current,
+                "unreadable": unreadable,
             }
             self.stdout.write(text)
 

@@ -1,12 +1,27 @@
-"""HTML answers."""
+"""Requests that are read strictly, and pages in answer to them."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 
 from .networks import Network
+
+
+class Repeated(ValueError):
+    """A parameter is there more than once, which no two parties read alike (RFC 6749, section 3.1)."""
+
+
+def single_values(*sources: QueryDict) -> dict[str, str]:
+    """The parameters of all sources by name. Raises Repeated."""
+    values: dict[str, str] = {}
+    for source in sources:
+        for name, found in source.lists():
+            if name in values or len(found) > 1:
+                raise Repeated(name)
+            values[name] = str(found[0])
+    return values
 
 
 def html(

@@ -1,0 +1,1 @@
+"""Why can't people log in? Asked step by step, of this site and of the live networks."""
