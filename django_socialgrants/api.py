@@ -13,13 +13,14 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser, User
+from django.db import router
 
 from .exceptions import NeedsLogin
 from .flows.call import call_fresh
 from .flows.kept_query import latest_token
 from .models import ProviderCredentials, UserToken
+from .oauth.parameters import check_method, check_names
 from .oauth.values import Circuit
-from .providers.signing import check_method, check_names
 
 __all__ = ["Circuit", "SocialAPI"]
 
@@ -63,12 +64,12 @@ class SocialAPI:
         user: User | AnonymousUser,
         name: str,
         *,
-        uid: str | None = None,
+        uid: str | int | None = None,
         circuit: Circuit | str | None = None,
     ) -> None:
         self.user = user
         self._application = name
-        self._uid = uid
+        self._uid = None if uid is None else str(uid)
         self._circuit = None if circuit is None else Circuit(circuit)
         self._token: UserToken | None = None
 
@@ -131,7 +132,8 @@ class SocialAPI:
             raise NeedsLogin("the user is not active", reason="inactive_user")
         token = latest_token(self.user.pk, self._application, uid=self._uid)
         if token is None:
-            application = ProviderCredentials.objects.named(self._application)
+            stored = ProviderCredentials.objects.using(router.db_for_write(ProviderCredentials))
+            application = stored.named(self._application)
             raise NeedsLogin(f"the user has not granted access to {application.name!r}", reason="no_token")
         return token
 

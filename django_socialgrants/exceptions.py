@@ -113,10 +113,12 @@ class UnsafeTransaction(SocialGrantsError):
 class ProviderError(SocialGrantsError):
     """A network did not do what it was asked.
 
-    `gateway_status` is the status of RFC 9110 (15.6) with which a page of ours passes the failure on.
+    `gateway_status` is the status of RFC 9110 (15.6) with which a page of ours passes the failure on. `status` is
+    the HTTP status of an answer that was refused for what it is, before anything was read from it; else None.
     """
 
     gateway_status = 502
+    status: int | None = None
 
     def redact(self, secrets: Iterable[str]) -> None:
         """Mask `secrets` in every text of this error: networks like to quote what they were sent.

@@ -15,11 +15,11 @@ ROOT = Path(__file__).parents[1] / PACKAGE
 PURE = """
     exceptions
     oauth.values
-    oauth.grants
+    oauth.grants oauth.parameters
     oauth.reading
     oauth.provider
     providers.signing
-    providers.ok providers.mailru
+    providers.ok providers.mailru providers.vkid providers.mailid
 """
 IMPURE = """
     conf
@@ -35,14 +35,14 @@ IMPURE = """
     signals
     applications.declared applications.problems
     applications.sync
-    refreshing.committed refreshing.health refreshing.lease refreshing.report refreshing.workers
-    refreshing.request refreshing.turn
-    refreshing.settlement
+    refreshing.committed refreshing.report refreshing.workers
+    refreshing.health refreshing.lease refreshing.request
+    refreshing.due refreshing.settlement refreshing.turn
     refreshing.lane
     flows.refusal flows.kept_query
     flows.contention flows.newcomers
-    flows.accounts
-    flows.state
+    flows.accounts flows.import_sources
+    flows.state flows.importing
     flows.refresh flows.refresh_due
     flows.call
     flows.login
@@ -53,8 +53,8 @@ IMPURE = """
     web.callback
     templatetags web.views
     urls
-    checks.credentials checks.database checks.keys checks.logins checks.providers checks.settings
-    checks.site
+    checks.credentials checks.database checks.keys checks.logins checks.providers checks.settings checks.site
+    checks.policy
     administration.words
     administration.facts administration.filters administration.refreshing
     administration.forms

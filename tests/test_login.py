@@ -428,13 +428,13 @@ def test_connecting_ones_own_account_again_replaces_its_token(client, network, o
 def test_a_row_that_is_deleted_at_the_last_moment_is_made_again(client, network, ok_app, anna, monkeypatch):
     token_of(anna, ok_app, uid=OK_UID)
     client.force_login(anna)
-    take = UserToken.take
+    take = UserToken.changes_by_grant
 
     def delete_and_take(row, *args, **kwargs):
         UserToken.objects.filter(pk=row.pk).delete()
         return take(row, *args, **kwargs)
 
-    monkeypatch.setattr(UserToken, "take", delete_and_take)
+    monkeypatch.setattr(UserToken, "changes_by_grant", delete_and_take)
     log_in(client)
     assert UserToken.objects.get().user == anna
 
@@ -518,6 +518,25 @@ def test_the_last_way_to_log_in_stays(client, network, ok_app, mailru_app):
     ok, mailru = UserToken.objects.order_by("credentials__pk")
     assert client.post(disconnect_url(ok)).status_code == 302
     refused(client, network, 409, "last_login", lambda: client.post(disconnect_url(mailru)))
+
+
+def test_the_button_of_the_only_way_to_log_in_is_disabled_and_says_why(client, network, ok_app, mailru_app):
+    def disabled():
+        page = client.get(CONNECTIONS).content.decode()
+        described = re.findall(r'disabled aria-describedby="([^"]*)"', page)
+        assert all(f'<small id="{place}">This is your only way to log in' in page for place in described)
+        return described
+
+    log_in(client, "ok")
+    ok = UserToken.objects.get()
+    assert disabled() == [f"only-way-{ok.pk}"]
+    log_in(client, "mailru")
+    assert disabled() == []
+    UserToken.objects.exclude(pk=ok.pk).delete()
+    ok.user.set_password("a password")
+    ok.user.save()
+    client.force_login(ok.user)
+    assert disabled() == []
 
 
 def test_an_account_at_a_network_that_this_site_has_left_is_no_way_to_log_in(

@@ -6,7 +6,7 @@ from typing import Any
 from django_socialgrants.exceptions import APIError, SessionExpired
 from django_socialgrants.models import ProviderCredentials, UserToken
 from django_socialgrants.oauth.values import Circuit, Token
-from django_socialgrants.transport.exchange import exchange
+from django_socialgrants.signals import announced_exchange
 
 from .refresh import renewed, usable
 
@@ -16,16 +16,19 @@ def call_fresh(
 ) -> tuple[Any, UserToken]:
     """The result of the network's `method`, and the token that was good for it.
 
-    A stale token is refreshed first. One that the network calls expired is refreshed once, and the call repeated
-    once. `circuit` None = the application's own secret if it has one. Raises as `flows.refresh.usable` and `call`.
+    A stale token is refreshed first. One that the network calls expired is refreshed, unless it is new, and the
+    call repeated: at most a call, a refresh and a call, which take 4 * SOCIALGRANTS_TIMEOUT. `circuit` None = the
+    application's own secret if it has one. Raises as `flows.refresh.usable` and `call`.
     """
-    token = usable(token)
+    current = usable(token)
     try:
-        return _call_with(token, method, params, circuit), token
+        return _call_with(current, method, params, circuit), current
     except SessionExpired:
-        pass  # renewed outside of this handler, whose error is no context of what happens next
-    token = renewed(token)
-    return _call_with(token, method, params, circuit), token
+        if current.generation != token.generation:
+            raise
+    # Outside of the handler, whose error is no context of what happens next.
+    current = renewed(current)
+    return _call_with(current, method, params, circuit), current
 
 
 def _call_with(token: UserToken, method: str, params: Mapping[str, Any], circuit: Circuit | None) -> Any:
@@ -49,9 +52,15 @@ def call(
     Raises ProviderError, or ValueError as `Provider.api_request` does.
     """
     provider = credentials.get_provider()
-    request = provider.api_request(credentials.to_value(), token, method, params, circuit)
+    request = provider.api_request(credentials.to_value(), token, method, provider.encoded(params), circuit)
     try:
-        return exchange(request, lambda response: parse(provider.parse_api(response)))
+        return announced_exchange(
+            request,
+            lambda response: parse(provider.parse_api(response)),
+            provider=provider,
+            purpose="call",
+            method=method,
+        )
     except APIError as error:
         error.method = method
         raise

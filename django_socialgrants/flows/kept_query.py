@@ -17,9 +17,10 @@ from django_socialgrants.storage.clock import utc_offset
 def latest_token(user_pk: Any, application: str, *, uid: str | None = None) -> UserToken | None:
     """The token that a user granted most recently to the application of that name, read `with_time()`.
 
-    `uid` chooses among several accounts.
+    `uid` chooses among several accounts. Asks the database that is written to: a replica that lags does not know
+    who has just granted something, or disconnected.
     """
-    using = router.db_for_read(UserToken)
+    using = router.db_for_write(UserToken)
     connection = connections[using]
     prepared = _PreparedLookup.of(using, uid is not None, utc_offset(connection))
     user = UserToken._meta.get_field("user").get_db_prep_value(user_pk, connection)

@@ -28,7 +28,6 @@ from django_socialgrants.exceptions import (
 from django_socialgrants.models import ProviderCredentials, UserToken
 from django_socialgrants.oauth.grants import Grant, ImplicitGrant, RefreshTokenGrant
 from django_socialgrants.oauth.values import Identity, Token
-from django_socialgrants.transport.exchange import exchange
 
 from . import state
 from .contention import decided, reconnect
@@ -76,7 +75,12 @@ def redeem(credentials: ProviderCredentials, grant: Grant) -> Token:
     provider, application = credentials.get_provider(), credentials.to_value()
     provider.require_secret(application)
     request = provider.token_request(application, grant)
-    return exchange(request, lambda response: provider.parse_token_response(response, grant))
+    return signals.announced_exchange(
+        request,
+        lambda response: provider.parse_token_response(response, grant),
+        provider=provider,
+        purpose="refresh" if isinstance(grant, RefreshTokenGrant) else "token",
+    )
 
 
 def prove(credentials: ProviderCredentials, grant: ImplicitGrant) -> Granted:
@@ -116,7 +120,14 @@ def identify(credentials: ProviderCredentials, token: Token) -> Identity:
     """Whose token it is, by a call signed with the application's own secret. Raises ProviderError."""
     provider, application = credentials.get_provider(), credentials.to_value()
     provider.require_secret(application)
-    identity = exchange(provider.identity_request(application, token), provider.parse_identity_response)
+    request = provider.identity_request(application, token)
+    identity = signals.announced_exchange(
+        request,
+        lambda response: provider.parse_identity_response(response, application),
+        provider=provider,
+        purpose="identity",
+        method=str(request.params.get("method", "")),
+    )
     if identity.uid != provider.parse_uid(identity.uid):  # a network's own parser may have forgotten to look
         raise MalformedResponse(f"{provider.title}: the user id is no string")
     if token.uid and token.uid != identity.uid:
@@ -131,6 +142,7 @@ def link(granted: Granted, *, user: User | None = None) -> UserToken:
     settings say. Many may try at once: one of them makes user and row in one transaction, the others find
     it. Raises IdentityTaken, Refusal.
     """
+<<<<<<< HEAD
     row = decided(lambda: _link(granted, user))
     signals.send_on_commit(signals.granted, row)
     return row
@@ -154,6 +166,33 @@ def _find(granted: Granted) -> UserToken | None:
         .filter(credentials=granted.credentials, uid=granted.identity.uid)
         .first()
     )
+=======
+    for _ in range(_LINK_ATTEMPTS):
+        try:
+            row = _find(granted)
+            if row is None:
+                row = _create(granted, user)
+                signals.send_on_commit(signals.granted, row, recovered=False)
+                return row
+            if user is not None and row.user_id != user.pk:
+                raise IdentityTaken("that account is connected to another user")
+            if not row.user.is_active:
+                raise Refusal("inactive_user")
+            was_dead = row.state == UserToken.State.NEEDS_LOGIN
+            if _replace(row, granted):
+                signals.send_on_commit(signals.granted, row, recovered=was_dead)
+                return row
+        except (IntegrityError, OperationalError) as error:  # somebody else was faster, or a deadlock
+            problem = type(error).__name__
+        else:
+            problem = "the row was deleted"
+    raise Refusal("conflict", detail=problem)
+
+
+def _find(granted: Granted) -> UserToken | None:
+    tokens = UserToken.objects.with_time().select_related("user")
+    row = tokens.filter(credentials=granted.credentials, uid=granted.identity.uid).first()
+>>>>>>> main
     if row is not None:
         row.credentials = granted.credentials
         if row.uid != granted.identity.uid:  # a collation that equates what is not equal
@@ -168,11 +207,18 @@ def _belongs_to(granted: Granted, user: User) -> bool:
 
 def _create(granted: Granted, user: User | None) -> UserToken:
     """A new row, with a new user when none is given. The first statement is a write: for that SQLite can wait."""
+<<<<<<< HEAD
     with transaction.atomic(using=router.db_for_write(UserToken)):
         # By its key, as a user who was read from a replica can't be assigned to a row of another database.
         owner = {"user_id": user.pk} if user else {"user": _make_user(granted)}
         row = UserToken(**owner, credentials=granted.credentials, uid=granted.identity.uid)
         row.take(granted.token, granted.identity, grant_type=granted.grant_type)
+=======
+    with transaction.atomic():
+        owner = user or _make_user(granted)
+        row = UserToken(user=owner, credentials=granted.credentials, uid=granted.identity.uid)
+        row.apply(row.changes_by_grant(granted.token, granted.identity, grant_type=granted.grant_type))
+>>>>>>> main
         row.save(force_insert=True)
     return row
 
@@ -194,10 +240,13 @@ def _make_user(granted: Granted) -> User:
 
 def _replace(row: UserToken, granted: Granted) -> bool:
     """Put the new token in place of the old one, if the row still is this user's."""
-    changed = row.take(granted.token, granted.identity, grant_type=granted.grant_type)
+    changes = row.changes_by_grant(granted.token, granted.identity, grant_type=granted.grant_type)
+    changes = row.sealed(changes)
     same = UserToken.objects.filter(pk=row.pk, user_id=row.user_id)
-    row.generation += 1
-    return bool(same.update(**row.columns(changed), generation=F("generation") + 1))
+    if not same.update(**changes, generation=F("generation") + 1):
+        return False
+    row.apply({**changes, "generation": row.generation + 1})
+    return True
 
 
 def _log_in(request: HttpRequest, granted: Granted) -> None:

@@ -230,7 +230,8 @@ def _begin(own: BaseDatabaseWrapper, place: str) -> None:
     def placed(
         execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
     ) -> Any:
-        context["cursor"].cursor.execute("SELECT set_config('search_path', %s, true)", [place])
+        with own.wrap_database_errors:
+            context["cursor"].cursor.execute("SELECT set_config('search_path', %s, true)", [place])
         return execute(sql, params, many, context)
 
     if place:  # again for each statement, as django-tenants sets its own for each cursor

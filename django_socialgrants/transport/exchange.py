@@ -177,7 +177,7 @@ def _attempt(prepared: PreparedRequest, host: str, timed: Exchange) -> Response 
         finally:
             answer.close()  # what was not read to the end can't be used again
     except _Unusable as error:
-        return MalformedResponse(f"{host}: {error}")
+        return _unusable(f"{host}: {error}", answer.status_code)
     except Exception as error:
         if timed.is_over:
             return DeadlineExceeded(f"{host}: no answer in time", sent=timed.sent)
@@ -209,7 +209,13 @@ def _trouble(status: int, headers: Mapping[str, str], host: str) -> ProviderErro
             status=status,
             gateway_status=503 if status in (429, 503) else 502,
         )
-    return MalformedResponse(f"{host}: HTTP {status}, and redirects are not followed")
+    return _unusable(f"{host}: HTTP {status}, and redirects are not followed", status)
+
+
+def _unusable(message: str, status: int) -> MalformedResponse:
+    error = MalformedResponse(message)
+    error.status = status
+    return error
 
 
 class _Unusable(Exception):

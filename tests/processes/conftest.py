@@ -133,7 +133,7 @@ def ledger(ledger_of: Callable[..., Ledger]) -> Ledger:
 def make_due(application: ProviderCredentials, count: int) -> User:
     """The owner of `count` tokens that are due, but valid for a minute and more."""
     owner = User.objects.create_user("owner")
-    expires_at = timezone.now() + timedelta(seconds=100)
+    created_at, expires_at = (timezone.now() + timedelta(seconds=seconds) for seconds in (-3600, 100))
     UserToken.objects.bulk_create(
         (
             UserToken(
@@ -142,6 +142,7 @@ def make_due(application: ProviderCredentials, count: int) -> User:
                 uid=str(number),
                 access_token=f"access-{number}-0",
                 refresh_token=f"refresh-{number}-0",
+                created_at=created_at,
                 expires_at=expires_at,
             )
             for number in range(1, count + 1)
