@@ -142,57 +142,27 @@ def link(granted: Granted, *, user: User | None = None) -> UserToken:
     settings say. Many may try at once: one of them makes user and row in one transaction, the others find
     it. Raises IdentityTaken, Refusal.
     """
-<<<<<<< HEAD
-    row = decided(lambda: _link(granted, user))
-    signals.send_on_commit(signals.granted, row)
+    row, recovered = decided(lambda: _link(granted, user))
+    signals.send_on_commit(signals.granted, row, recovered=recovered)
     return row
 
 
-def _link(granted: Granted, user: User | None) -> UserToken | None:
+def _link(granted: Granted, user: User | None) -> tuple[UserToken, bool] | None:
+    """The row, and whether it needed a login until now; None when it was deleted meanwhile."""
     row = _find(granted)
     if row is None:
-        return _create(granted, user)
+        return _create(granted, user), False
     if user is not None and row.user_id != user.pk:
         raise IdentityTaken("that account is connected to another user")
     if not row.user.is_active:
         raise Refusal("inactive_user")
-    return row if _replace(row, granted) else None
+    needed_login = row.state == UserToken.State.NEEDS_LOGIN
+    return (row, needed_login) if _replace(row, granted) else None
 
 
 def _find(granted: Granted) -> UserToken | None:
-    tokens = UserToken.objects.using(router.db_for_write(UserToken))
-    row = (
-        tokens.select_related("user")
-        .filter(credentials=granted.credentials, uid=granted.identity.uid)
-        .first()
-    )
-=======
-    for _ in range(_LINK_ATTEMPTS):
-        try:
-            row = _find(granted)
-            if row is None:
-                row = _create(granted, user)
-                signals.send_on_commit(signals.granted, row, recovered=False)
-                return row
-            if user is not None and row.user_id != user.pk:
-                raise IdentityTaken("that account is connected to another user")
-            if not row.user.is_active:
-                raise Refusal("inactive_user")
-            was_dead = row.state == UserToken.State.NEEDS_LOGIN
-            if _replace(row, granted):
-                signals.send_on_commit(signals.granted, row, recovered=was_dead)
-                return row
-        except (IntegrityError, OperationalError) as error:  # somebody else was faster, or a deadlock
-            problem = type(error).__name__
-        else:
-            problem = "the row was deleted"
-    raise Refusal("conflict", detail=problem)
-
-
-def _find(granted: Granted) -> UserToken | None:
-    tokens = UserToken.objects.with_time().select_related("user")
+    tokens = UserToken.objects.using(router.db_for_write(UserToken)).with_time().select_related("user")
     row = tokens.filter(credentials=granted.credentials, uid=granted.identity.uid).first()
->>>>>>> main
     if row is not None:
         row.credentials = granted.credentials
         if row.uid != granted.identity.uid:  # a collation that equates what is not equal
@@ -207,18 +177,11 @@ def _belongs_to(granted: Granted, user: User) -> bool:
 
 def _create(granted: Granted, user: User | None) -> UserToken:
     """A new row, with a new user when none is given. The first statement is a write: for that SQLite can wait."""
-<<<<<<< HEAD
     with transaction.atomic(using=router.db_for_write(UserToken)):
         # By its key, as a user who was read from a replica can't be assigned to a row of another database.
         owner = {"user_id": user.pk} if user else {"user": _make_user(granted)}
         row = UserToken(**owner, credentials=granted.credentials, uid=granted.identity.uid)
-        row.take(granted.token, granted.identity, grant_type=granted.grant_type)
-=======
-    with transaction.atomic():
-        owner = user or _make_user(granted)
-        row = UserToken(user=owner, credentials=granted.credentials, uid=granted.identity.uid)
         row.apply(row.changes_by_grant(granted.token, granted.identity, grant_type=granted.grant_type))
->>>>>>> main
         row.save(force_insert=True)
     return row
 
