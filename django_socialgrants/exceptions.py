@@ -93,11 +93,15 @@ class DecryptionError(SocialGrantsError):
 
 
 class NeedsLogin(SocialGrantsError):
-    """The user must grant again; `reason` is a short machine-readable word ("no_token", "invalid_grant")."""
+    """The user must grant again; `reason` is a short machine-readable word ("no_token", "invalid_grant").
 
-    def __init__(self, message: str = "", *, reason: str) -> None:
+    `application` is the name of the application that needs the grant, "" where none is meant.
+    """
+
+    def __init__(self, message: str = "", *, reason: str, application: str = "") -> None:
         super().__init__(message or f"the user must grant access again: {reason}")
         self.reason = reason
+        self.application = application
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.args, self.__dict__)

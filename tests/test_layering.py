@@ -48,10 +48,10 @@ IMPURE = """
     flows.login
     flows.password
     api
-    backends middleware decorators
+    backends decorators
     web.pages
     web.callback
-    templatetags web.views
+    middleware templatetags web.views
     urls
     checks.credentials checks.database checks.keys checks.logins checks.providers checks.settings checks.site
     checks.policy

@@ -44,6 +44,7 @@ REASONS: dict[str, tuple[int, str | Promise]] = {
     "no_account": (503, _("This site can't make an account for you.")),
     "conflict": (503, _("Too much is happening at once. Please try again.")),
     "unavailable": (503, _NETWORK_FAILED),
+    "call_failed": (503, _("This page needs a network that is of no help now. Please try again later.")),
     "deadline": (504, _("The network took too long to answer. Please try again later.")),
 }
 """Status and sentence by reason."""

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from functools import wraps
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -15,7 +15,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.base import UpdateError
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseForbidden
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseForbidden, JsonResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from django.shortcuts import render
 from django.urls import get_script_prefix, reverse
@@ -35,6 +35,7 @@ MAX_BODY = 8 * 1024
 """Bytes of a request's body."""
 
 View = Callable[..., HttpResponseBase]
+R = TypeVar("R", bound=HttpResponseBase)
 
 
 class _CsrfCheck(CsrfViewMiddleware):
@@ -67,7 +68,7 @@ def page(*methods: str) -> Callable[[View], View]:
             except (Refusal, SocialGrantsError, ImproperlyConfigured, *UNREADABLE) as error:
                 response = refuse(request, Refusal.from_error(error), view.__name__, kwargs.get("name", ""))
             set_cookies(request, response)
-            return _with_headers(response)
+            return with_headers(response)
 
         for alias in connections:
             answer = transaction.non_atomic_requests(using=alias)(answer)
@@ -96,8 +97,10 @@ def render_page(
     return response
 
 
-def refuse(request: HttpRequest, refusal: Refusal, event: str, application: str) -> HttpResponse:
-    """The page for `refusal`, with a reference id that leads to its one record in the log."""
+def refuse(
+    request: HttpRequest, refusal: Refusal, event: str, application: str, *, as_json: bool = False
+) -> HttpResponse:
+    """The page or the JSON for `refusal`, with a reference id that leads to its one record in the log."""
     reference = secrets.token_hex(4)
     logger.warning(
         "%s refused: %s (application %s, reference %s) %s",
@@ -113,14 +116,18 @@ def refuse(request: HttpRequest, refusal: Refusal, event: str, application: str)
             "reference": reference,
         },
     )
-    forward_url, forward_label = _way_forward(request, event, refusal, application)
-    context = {
-        "refusal": refusal,
-        "reference": reference,
-        "forward_url": forward_url,
-        "forward_label": forward_label,
-    }
-    response = render_page(request, "refusal.html", context, status=refusal.status)
+    response: HttpResponse
+    if as_json:
+        response = JsonResponse({"error": refusal.reason, "reference": reference}, status=refusal.status)
+    else:
+        forward_url, forward_label = _way_forward(request, event, refusal, application)
+        context = {
+            "refusal": refusal,
+            "reference": reference,
+            "forward_url": forward_url,
+            "forward_label": forward_label,
+        }
+        response = render_page(request, "refusal.html", context, status=refusal.status)
     if refusal.retry_after is not None:
         response.headers["Retry-After"] = str(refusal.retry_after)
     # It is logged. Django would do so once more, and mail a 5xx to the admins together with the request.
@@ -163,13 +170,14 @@ def _way_forward(request: HttpRequest, event: str, refusal: Refusal, application
     """Where to go on, and what that is called: one's accounts, the start of what was refused, or home."""
     if request.user.is_authenticated:
         return reverse("socialgrants:connections"), gettext("My accounts")
-    if application and refusal.reason != "not_found":
+    if application and refusal.reason not in ("not_found", "call_failed"):
         start = reverse(f"socialgrants:{event.removesuffix('_callback')}", args=[application])
         return start, gettext("Start again")
     return get_script_prefix(), gettext("Back to the site")
 
 
-def _with_headers(response: HttpResponseBase) -> HttpResponseBase:
+def with_headers(response: R) -> R:
+    """The headers that all our answers have."""
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Frame-Options"] = "DENY"
     response.headers["X-Content-Type-Options"] = "nosniff"
