@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from .api import SocialAPI, refresh_ahead
 from .decorators import grant_url, redirect_to_grant
+from .events import Event
 from .exceptions import NeedsLogin, SocialGrantsError
 from .flows.refusal import Refusal
 from .models import UserToken

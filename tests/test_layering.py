@@ -40,6 +40,7 @@ IMPURE = """
     refreshing.due refreshing.settlement refreshing.turn
     refreshing.lane
     flows.refusal flows.kept_query
+    flows.contention flows.newcomers
     flows.accounts flows.import_sources
     flows.state flows.importing
     flows.refresh flows.refresh_due
@@ -52,7 +53,7 @@ IMPURE = """
     web.callback
     middleware templatetags web.views
     urls
-    checks.credentials checks.database checks.keys checks.providers checks.settings checks.site
+    checks.credentials checks.database checks.keys checks.logins checks.providers checks.settings checks.site
     checks.policy
     administration.words
     administration.facts administration.filters administration.refreshing

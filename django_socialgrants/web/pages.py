@@ -4,13 +4,16 @@ import re
 import secrets
 from collections.abc import Callable, Iterable
 from functools import wraps
+from io import BytesIO
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends.base import UpdateError
 from django.core.exceptions import ImproperlyConfigured
-from django.db import transaction
+from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseForbidden, JsonResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from django.shortcuts import render
@@ -58,14 +61,17 @@ def page(*methods: str) -> Callable[[View], View]:
         @wraps(view)
         def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             try:
-                _check_size(request)
+                _read_body(request)
                 response = protected(request, *args, **kwargs)
+                _save_session(request)
             except (Refusal, SocialGrantsError, ImproperlyConfigured, *UNREADABLE) as error:
                 response = refuse(request, Refusal.from_error(error), event, kwargs.get("name", ""))
             set_cookies(request, response)
             return with_headers(response)
 
-        return csrf_exempt(login_not_required(transaction.non_atomic_requests(answer)))
+        for alias in connections:
+            answer = transaction.non_atomic_requests(using=alias)(answer)
+        return csrf_exempt(login_not_required(answer))
 
     return decorate
 
@@ -122,11 +128,35 @@ def refuse(
     return response
 
 
-def _check_size(request: HttpRequest) -> None:
-    """No form of ours is large; Django's CSRF check would read a large one to its end."""
+def _read_body(request: HttpRequest) -> None:
+    """No form of ours is large; Django would read a large one to its end, and tell none that comes in chunks."""
     length = request.META.get("CONTENT_LENGTH") or "0"
     if not re.fullmatch(r"[0-9]{1,9}", length) or int(length) > MAX_BODY:
         raise Refusal("malformed_callback", detail="the body is too large")
+    if not hasattr(request, "_body"):  # nobody has read it before us
+        request._body = request.read(MAX_BODY + 1)
+        request._stream = BytesIO(request._body)
+    if len(request._body) > MAX_BODY:
+        raise Refusal("malformed_callback", detail="the body is too large")
+
+
+def _save_session(request: HttpRequest) -> None:
+    """Save a session that has changed, or would be saved anyway, while there still can be a page of ours.
+
+    If it was deleted meanwhile, somebody logged out in another tab. SessionMiddleware would answer that with a
+    page of Django's. A session that is new in this request can't have been, and is left to it. Raises Refusal.
+    """
+    session = request.session
+    known = session.session_key is not None and session.session_key == request.COOKIES.get(
+        settings.SESSION_COOKIE_NAME
+    )
+    if known and (session.modified or settings.SESSION_SAVE_EVERY_REQUEST) and not session.is_empty():
+        try:
+            session.save()
+        except UpdateError:
+            request.session = type(session)()
+            request.user = AnonymousUser()
+            raise Refusal("user_changed", detail="the session was deleted meanwhile") from None
 
 
 def _way_forward(request: HttpRequest, event: str, refusal: Refusal, application: str) -> tuple[str, str]:
