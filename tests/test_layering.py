@@ -40,19 +40,20 @@ IMPURE = """
     refreshing.due refreshing.settlement refreshing.turn
     refreshing.lane
     flows.refusal flows.kept_query
-    flows.accounts
-    flows.state
+    flows.contention flows.newcomers
+    flows.accounts flows.import_sources
+    flows.state flows.importing
     flows.refresh flows.refresh_due
     flows.call
     flows.login
     flows.password
     api
-    backends middleware decorators
+    backends decorators
     web.pages
     web.callback
-    templatetags web.views
+    middleware templatetags web.views
     urls
-    checks.credentials checks.database checks.keys checks.providers checks.settings checks.site
+    checks.credentials checks.database checks.keys checks.logins checks.providers checks.settings checks.site
     checks.policy
     administration.words
     administration.facts administration.filters administration.refreshing

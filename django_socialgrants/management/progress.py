@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from tqdm import tqdm
 
@@ -15,6 +15,26 @@ def progress(total: int, *, shown: bool = True) -> Iterator[Callable[[int], obje
     """
     with tqdm(total=total, disable=None if shown else True) as bar:
         yield bar.update
+
+
+@contextmanager
+def counted_progress(*, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """A bar for work that is counted only after it has begun.
+
+    Gives `move(done, total)`: the first call opens the bar, each one moves it to `done`.
+    """
+    advance: Callable[[int], object] | None = None
+    position = 0
+    with ExitStack() as stack:
+
+        def move(done: int, total: int) -> None:
+            nonlocal advance, position
+            if advance is None:
+                advance = stack.enter_context(progress(total, shown=shown))
+            advance(done - position)
+            position = done
+
+        yield move
 
 
 @contextmanager

@@ -236,6 +236,7 @@ class Migration(migrations.Migration):
                             ("outcome_unknown", "the last refresh was cut off"),
                             ("undecipherable", "the stored token can't be decrypted"),
                             ("marked_by_admin", "marked in the admin"),
+                            ("imported", "imported without a token"),
                         ],
                         max_length=64,
                         verbose_name="reason",

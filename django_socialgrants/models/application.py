@@ -18,9 +18,9 @@ from .validators import validate_native_redirect_uris, validate_printable, valid
 
 class ProviderCredentialsQuerySet(SealedQuerySet["ProviderCredentials"]):
     def named(self, name: str) -> "ProviderCredentials":
-        """The application of that name. Raises UnknownCredentials."""
+        """The application of that name, from the database that is written to. Raises UnknownCredentials."""
         try:
-            return self.get(name=name)
+            return self.using(router.db_for_write(self.model)).get(name=name)
         except self.model.DoesNotExist:
             raise UnknownCredentials(f"no application is named {name!r}") from None
 

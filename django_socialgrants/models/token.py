@@ -65,6 +65,7 @@ class UserToken(SealedModel):
         OUTCOME_UNKNOWN = "outcome_unknown", _("the last refresh was cut off")
         UNDECIPHERABLE = "undecipherable", _("the stored token can't be decrypted")
         MARKED_BY_ADMIN = "marked_by_admin", _("marked in the admin")
+        IMPORTED = "imported", _("imported without a token")
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="social_tokens", verbose_name=_("user")
@@ -185,12 +186,14 @@ class UserToken(SealedModel):
     def _known_provider(self) -> Provider | None:
         return providers().get(self.credentials.provider)
 
-    def changes_by_grant(self, token: Token, identity: Identity, *, grant_type: str) -> dict[str, Any]:
+    def changes_by_grant(
+        self, token: Token, identity: Identity, *, grant_type: str, granted_at: datetime | None = None
+    ) -> dict[str, Any]:
         """What a newly granted token changes: values by field, for `apply()` or `sealed()`.
 
-        A stored refresh token is kept when the grant brings none.
+        It was granted now, or at `granted_at`. A stored refresh token is kept when the grant brings none.
         """
-        now = self.now
+        now = granted_at or self.now
         changes = {
             "grant_type": grant_type,
             "session_secret": token.session_secret,
