@@ -9,7 +9,7 @@ from django.db import connection
 from django.test import Client
 
 from django_socialgrants.models import ProviderCredentials
-from tests.fakes import FakeMailRu, FakeOK
+from tests.fakes import FakeMailRu, FakeOK, FakeVKID
 from tests.network import Network, Server, answer, running
 
 OK_UID = "561234567890"
@@ -100,6 +100,19 @@ def network(loopback, settings, monkeypatch) -> Iterator[Network]:
         network.on("/mailru/token", answer(mailru_token(), content_type="text/javascript"))
         network.on("/mailru/api", answer([mailru_profile()], content_type="text/javascript"))
         yield network
+
+
+@pytest.fixture
+def vkid_app(network, settings, monkeypatch, db) -> ProviderCredentials:
+    """A public application of VK ID, which lives at the same server as the other networks."""
+    settings.SOCIALGRANTS_PROVIDERS = [*settings.SOCIALGRANTS_PROVIDERS, "tests.fakes.FakeVKID"]
+    base = f"{network.url}/vkid"
+    monkeypatch.setattr(FakeVKID, "authorization_endpoint", f"{base}/authorize")
+    monkeypatch.setattr(FakeVKID, "token_endpoints", dict.fromkeys(FakeVKID.token_endpoints, f"{base}/token"))
+    monkeypatch.setattr(FakeVKID, "identity_endpoint", f"{base}/user_info")
+    monkeypatch.setattr(FakeVKID, "revocation_endpoint", f"{base}/revoke")
+    monkeypatch.setattr(FakeVKID, "api_endpoint", f"{base}/api")
+    return ProviderCredentials.objects.create(name="vkid", provider="vkid", client_id="51000001")
 
 
 def ok_token(**changes: object) -> dict[str, object]:
