@@ -5,6 +5,7 @@
     ├── UnknownCredentials       no application of that name
     ├── UnsupportedGrant         the network does not offer this grant
     ├── IdentityTaken            the account belongs to another user of this site
+    ├── LoginRefused             raised by a site's own user factory
     ├── DecryptionError          a stored secret can't be read: .fingerprint, .key_known
     ├── NeedsLogin               no usable token, the user must grant again: .reason
     ├── UnsafeTransaction        a refresh could be undone by the transaction around it
@@ -34,13 +35,17 @@ MASK = "***"
 
 _CUT = "…"
 _SHORTEST_SECRET = 4
+_JOINERS = "\u200c\u200d"
 
 
 def clean_text(text: object, *, limit: int = 200) -> str:
-    """`text` as one printable line of at most `limit` characters; "" for anything but a string."""
+    """`text` as one printable line of at most `limit` characters; "" for anything but a string.
+
+    Zero width joiners and non-joiners stay: they are part of how Persian, Hindi and emoji are written.
+    """
     if not isinstance(text, str):
         return ""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    line = " ".join("".join(char if char.isprintable() or char in _JOINERS else " " for char in text).split())
     return line if len(line) <= limit else line[: limit - len(_CUT)] + _CUT
 
 
@@ -64,6 +69,13 @@ class IdentityTaken(SocialGrantsError):
     """The network's account is connected to another user of this site."""
 
 
+class LoginRefused(SocialGrantsError):
+    """A user factory's no to somebody unknown: `raise LoginRefused(_("Ask for an invitation."))`.
+
+    The sentence is for them to read, and may be translated lazily. It is logged as well.
+    """
+
+
 class DecryptionError(SocialGrantsError):
     """A stored secret can't be read.
 
@@ -82,11 +94,15 @@ class DecryptionError(SocialGrantsError):
 
 
 class NeedsLogin(SocialGrantsError):
-    """The user must grant again; `reason` is a short machine-readable word ("no_token", "invalid_grant")."""
+    """The user must grant again; `reason` is a short machine-readable word ("no_token", "invalid_grant").
 
-    def __init__(self, message: str = "", *, reason: str) -> None:
+    `application` is the name of the application that needs the grant, "" where none is meant.
+    """
+
+    def __init__(self, message: str = "", *, reason: str, application: str = "") -> None:
         super().__init__(message or f"the user must grant access again: {reason}")
         self.reason = reason
+        self.application = application
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.args, self.__dict__)

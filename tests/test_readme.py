@@ -4,13 +4,14 @@ import inspect
 import json
 import re
 import shlex
+import sys
 import types
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.core.management import get_commands, load_command_class
+from django.core.management import call_command, get_commands, load_command_class
 from django.db import connections
 from django.dispatch import Signal
 from django.http import HttpResponse
@@ -22,10 +23,14 @@ from django_socialgrants import exceptions, signals, tasks
 from django_socialgrants.api import Circuit, SocialAPI
 from django_socialgrants.conf import Conf, conf
 from django_socialgrants.middleware import Social
+from django_socialgrants.models import ProviderCredentials
+from django_socialgrants.providers.mailid import MailID
 from django_socialgrants.providers.mailru import MailRu
 from django_socialgrants.providers.ok import OK
+from django_socialgrants.providers.vkid import VKID
 from django_socialgrants.refreshing.report import MISCONFIGURED, RETRY, SETTLED, VALVE_CLOSED, Report, Tally
-from django_socialgrants.testing import FakeNetwork, grant
+from django_socialgrants.registry import providers
+from django_socialgrants.testing import Call, FakeNetwork, grant
 from django_socialgrants.web.pages import origin
 
 ROOT = Path(__file__).parent.parent
@@ -355,6 +360,27 @@ def test_its_fixture_and_test_case_work(db, anna):
     case.doCleanups()
 
 
+# --- Which network ---------------------------------------------------------------------------------------
+
+
+def test_every_network_is_in_its_table_with_its_class():
+    table = re.findall(r"^\S.*?  ``(\w+)``  +``(\S+)``$", section("Which network"), re.M)
+    named = {id: import_string(f"django_socialgrants.{path}") for id, path in table}
+    assert named == {provider.id: provider for provider in (OK, MailRu, VKID, MailID)}
+
+
+def test_its_application_of_vk_id_shows_a_button_for_each_way_in(settings, db):
+    (code,) = blocks("Which network")
+    names = run(code, env=lambda name: "51000001")
+    settings.SOCIALGRANTS_PROVIDERS = names["SOCIALGRANTS_PROVIDERS"]
+    settings.SOCIALGRANTS_CREDENTIALS = names["SOCIALGRANTS_CREDENTIALS"]
+    call_command("sync_credentials", verbosity=0)
+    application = ProviderCredentials.objects.get()
+    assert application.ways.split() == [*application.get_provider().ways]
+    assert application.get_provider().id == "vkid"
+    application.full_clean()
+
+
 # --- Another network -------------------------------------------------------------------------------------
 
 
@@ -363,14 +389,67 @@ def test_the_policies_for_pages_with_buttons_name_the_networks():
     (header,) = re.findall(r"``form-action (.+)``", section(title))
     networks = sorted(origin(provider.authorization_endpoint) for provider in (MailRu, OK))
     assert sorted(header.split()) == ["'self'", *networks]
+    for provider in (VKID, MailID):
+        assert f"``{origin(provider.authorization_endpoint)}``" in section(title)
     (code,) = blocks(title)
     named = run(code, CSP=types.SimpleNamespace(SELF="'self'"))  # as in django.utils.csp, where Django has it
     assert named["SECURE_CSP"]["form-action"] == header.split()
 
 
-def test_its_network_is_one_that_works():
-    """The class in "Another network" runs as it stands there."""
-    (code,) = blocks("Another network")
-    example = run(code)["Example"]()
-    assert example.identity_call() == ("me", {})
-    assert example.parse_identity({"uid": "7", "first_name": "Anna"}).name == "Anna"
+@pytest.fixture
+def example(settings, monkeypatch):
+    """The network of "Another network", as the setting names it."""
+    listed, code = blocks("Another network")
+    settings.SOCIALGRANTS_PROVIDERS = run(listed)["SOCIALGRANTS_PROVIDERS"]
+    module = types.ModuleType("mysite.networks")
+    exec(code, vars(module))
+    monkeypatch.setitem(sys.modules, "mysite", types.ModuleType("mysite"))
+    monkeypatch.setitem(sys.modules, "mysite.networks", module)
+    return module.Example
+
+
+def test_the_networks_that_come_with_the_package_are_named_with_their_paths(example):
+    assert [provider.id for provider in providers().values()] == ["ok", "mailru", "vkid", "mailid", "example"]
+
+
+def test_its_network_is_sent_values_in_their_form_and_the_token_in_a_header(example, anna):
+    params = {
+        "ids": [1, "b"],
+        "yes": True,
+        "no": False,
+        "zero": 0,
+        "empty": "",
+        "none": None,
+        "deep": {"a": 1},
+    }
+    wire = {"ids": "1,b", "yes": "true", "no": "false", "zero": "0", "empty": "", "deep": '{"a":1}'}
+    with FakeNetwork() as network:
+        grant(anna, "example")
+        network.answers("things.list", {"done": True})
+        assert SocialAPI(anna, "example").things.list(**params) == {"done": True}
+        (sent,) = [call.request for call in network.responses.calls]
+    assert network.calls == [Call("example", "things.list", wire)]
+    assert sent.headers["Authorization"] == "Bearer access-token"
+    assert "access-token" not in sent.body
+
+
+def test_its_network_refreshes_a_token_that_is_called_invalid(example, anna):
+    with FakeNetwork() as network:
+        grant(anna, "example")
+        network.refuses("me", exceptions.SessionExpired)
+        network.answers("me", {"id": "anna-7"})
+        assert SocialAPI(anna, "example").me() == {"id": "anna-7"}
+    assert network.token_requests == [("example", "refresh_token")]
+
+
+@pytest.mark.parametrize("name", ["sig", "access_token", "METHOD"])
+def test_its_network_keeps_the_names_that_are_reserved(example, anna, name):
+    with FakeNetwork(), pytest.raises(ValueError, match="reserved"):
+        grant(anna, "example")
+        SocialAPI(anna, "example").call("me", **{name: "x"})
+
+
+def test_its_network_knows_who_somebody_is(example, anna):
+    assert example().identity_call() == ("me", {"fields": ["name", "email"]})
+    identity = example().parse_identity({"id": "anna-7", "first_name": "Anna", "vip": True})
+    assert (identity.uid, identity.name, identity.profile) == ("anna-7", "Anna", {"vip": True})

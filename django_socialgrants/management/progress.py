@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from tqdm import tqdm
 
@@ -27,6 +27,26 @@ def _has_size() -> bool:
         return os.get_terminal_size(sys.stderr.fileno()).columns > 0
     except (OSError, ValueError):
         return False
+
+
+@contextmanager
+def counted_progress(*, label: str = "", shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """A bar for work that is counted only after it has begun.
+
+    Gives `move(done, total)`: the first call opens the bar, each one moves it to `done`.
+    """
+    advance: Callable[[int], object] | None = None
+    position = 0
+    with ExitStack() as stack:
+
+        def move(done: int, total: int) -> None:
+            nonlocal advance, position
+            if advance is None:
+                advance = stack.enter_context(progress(total, label=label, shown=shown))
+            advance(done - position)
+            position = done
+
+        yield move
 
 
 @contextmanager

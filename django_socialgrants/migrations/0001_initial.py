@@ -103,8 +103,8 @@ class Migration(migrations.Migration):
                 ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
             ],
             options={
-                "verbose_name": "provider credentials",
-                "verbose_name_plural": "provider credentials",
+                "verbose_name": "application",
+                "verbose_name_plural": "applications",
             },
         ),
         migrations.CreateModel(
@@ -236,6 +236,7 @@ class Migration(migrations.Migration):
                             ("outcome_unknown", "the last refresh was cut off"),
                             ("undecipherable", "the stored token can't be decrypted"),
                             ("marked_by_admin", "marked in the admin"),
+                            ("imported", "imported without a token"),
                         ],
                         max_length=64,
                         verbose_name="reason",

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import models, router
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from django_socialgrants.exceptions import UnknownCredentials, UnknownProvider
@@ -18,9 +18,9 @@ from .validators import validate_native_redirect_uris, validate_printable, valid
 
 class ProviderCredentialsQuerySet(SealedQuerySet["ProviderCredentials"]):
     def named(self, name: str) -> "ProviderCredentials":
-        """The application of that name. Raises UnknownCredentials."""
+        """The application of that name, from the database that is written to. Raises UnknownCredentials."""
         try:
-            return self.get(name=name)
+            return self.using(router.db_for_write(self.model)).get(name=name)
         except self.model.DoesNotExist:
             raise UnknownCredentials(f"no application is named {name!r}") from None
 
@@ -76,8 +76,9 @@ class ProviderCredentials(SealedModel):
     objects = ProviderCredentialsQuerySet.as_manager()
 
     class Meta:
-        verbose_name = _("provider credentials")
-        verbose_name_plural = _("provider credentials")
+        # In Russian the admin's sentences about a row ask for a masculine noun, which "приложение" is not.
+        verbose_name = pgettext_lazy("a row, in the admin's sentences", "application")
+        verbose_name_plural = pgettext_lazy("rows, in the admin", "applications")
 
     def __str__(self) -> str:
         return self.name

@@ -14,6 +14,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_socialgrants.conf import conf
+from django_socialgrants.events import Event, log
 from django_socialgrants.oauth.provider import Provider
 from django_socialgrants.oauth.reading import seconds
 from django_socialgrants.oauth.values import Identity, Token
@@ -22,8 +23,6 @@ from django_socialgrants.storage.clock import DatabaseNow, database_time
 from django_socialgrants.storage.fields import EncryptedField, SealedModel, SealedQuerySet
 
 from .application import ProviderCredentials
-
-logger = logging.getLogger("django_socialgrants")
 
 
 class UserTokenQuerySet(SealedQuerySet["UserToken"]):
@@ -65,6 +64,7 @@ class UserToken(SealedModel):
         OUTCOME_UNKNOWN = "outcome_unknown", _("the last refresh was cut off")
         UNDECIPHERABLE = "undecipherable", _("the stored token can't be decrypted")
         MARKED_BY_ADMIN = "marked_by_admin", _("marked in the admin")
+        IMPORTED = "imported", _("imported without a token")
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="social_tokens", verbose_name=_("user")
@@ -185,12 +185,14 @@ class UserToken(SealedModel):
     def _known_provider(self) -> Provider | None:
         return providers().get(self.credentials.provider)
 
-    def changes_by_grant(self, token: Token, identity: Identity, *, grant_type: str) -> dict[str, Any]:
+    def changes_by_grant(
+        self, token: Token, identity: Identity, *, grant_type: str, granted_at: datetime | None = None
+    ) -> dict[str, Any]:
         """What a newly granted token changes: values by field, for `apply()` or `sealed()`.
 
-        A stored refresh token is kept when the grant brings none.
+        It was granted now, or at `granted_at`. A stored refresh token is kept when the grant brings none.
         """
-        now = self.now
+        now = granted_at or self.now
         changes = {
             "grant_type": grant_type,
             "session_secret": token.session_secret,
@@ -263,5 +265,6 @@ def _can_refresh(provider: Provider, token: Token) -> bool:
     try:
         return provider.can_refresh(token)
     except Exception:
-        logger.exception("%s can't say whether a token can be refreshed", provider.title)
+        text = "%s can't say whether a token can be refreshed"
+        log(Event.NETWORK_CODE, text, provider.title, level=logging.ERROR, reason="can_refresh", trace=True)
         return bool(token.refresh_token)

@@ -153,4 +153,5 @@ def require_active(token: UserToken) -> None:
 
 def needs_login(token: UserToken, reason: str) -> NeedsLogin:
     name = token.credentials.name
-    return NeedsLogin(f"the user must grant access to {name!r} again: {reason}", reason=reason)
+    message = f"the user must grant access to {name!r} again: {reason}"
+    return NeedsLogin(message, reason=reason, application=name)
