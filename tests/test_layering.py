@@ -55,7 +55,6 @@ IMPURE = """
     urls
     checks.credentials checks.database checks.keys checks.logins checks.providers checks.settings checks.site
     checks.policy
-    administration.words
     administration.facts administration.filters administration.refreshing
     administration.forms
     administration.credentials administration.tokens
