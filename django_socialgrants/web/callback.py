@@ -4,6 +4,7 @@ A response is taken off its request, because codes, states and tokens are nothin
 or a log that is written while or after the request is handled.
 """
 
+import json
 import re
 from typing import Self
 
@@ -75,7 +76,7 @@ class AuthorizationResponse:
     @classmethod
     def take(cls, request: HttpRequest) -> Self:
         """The response in `request`, which holds nothing of it afterwards."""
-        response = cls(request.GET, request.POST)
+        response = cls(_unpacked(request.GET), request.POST)
         request.GET = request.POST = QueryDict()
         request.META["QUERY_STRING"] = ""
         for name in ("RAW_URI", "REQUEST_URI"):  # what servers add
@@ -105,38 +106,57 @@ class AuthorizationResponse:
         self.refuse_tokens()
         return f"?{self._query.urlencode()}&bounced=1"
 
-    def accept(
-        self, request: HttpRequest, credentials: ProviderCredentials, *, flow: str
-    ) -> tuple[state.Attempt, Grant]:
-        """What was started with it, and its grant. Raises Refusal, for errors of the network as well.
+    def accept(self, request: HttpRequest, credentials: ProviderCredentials, *, flow: str) -> state.Attempt:
+        """What was started with the one state that is right: before anything else of the response is looked at.
 
-        The order is what protects: a state is used up before anything else of its response is looked at. Only a
-        fragment whose URL holds a token as well is refused before that.
+        A fragment whose URL holds a token as well is refused before that. Raises Refusal.
         """
         if flow == "implicit":
             self.refuse_tokens()
-            attempt = state.accept(request, _states(self._fragment), credentials, flow=flow)
-            return attempt, self._implicit_grant()
-        states = _states(self._query)
-        attempt = state.accept(request, states, credentials, flow=flow)
-        self.refuse_tokens()
-        return attempt, self._code_grant(attempt, credentials, states[0])
+        returned = self._fragment if flow == "implicit" else self._query
+        return state.accept(request, _states(returned), credentials, flow=flow)
 
-    def _code_grant(
-        self, attempt: state.Attempt, credentials: ProviderCredentials, own_state: Secret
-    ) -> AuthorizationCodeGrant:
+    def grant(self, attempt: state.Attempt, credentials: ProviderCredentials) -> Grant:
+        """The grant, once its state is accepted. Raises Refusal, for an error of the network as well."""
+        if attempt.flow == "implicit":
+            return self._implicit_grant()
+        self.refuse_tokens()
+        return self._code_grant(attempt, credentials)
+
+    def _code_grant(self, attempt: state.Attempt, credentials: ProviderCredentials) -> AuthorizationCodeGrant:
+        [own_state] = _states(self._query)
         self._query.check("code")
         code = Secret(self._query.get("code", ""))
         if not _CODE.fullmatch(code.reveal()):
             raise Refusal("malformed_callback")
-        verifier = state.code_verifier(own_state) if credentials.get_provider().pkce else ""
-        return AuthorizationCodeGrant(code, attempt.redirect_uri, verifier, state=own_state)
+        provider = credentials.get_provider()
+        beside = {name: Secret(self._query.get(name, "")) for name in provider.callback_fields}
+        if not all(_CODE.fullmatch(value.reveal()) for value in beside.values()):
+            raise Refusal("malformed_callback", detail="a field beside the code is missing or malformed")
+        verifier = state.code_verifier(own_state) if provider.pkce else ""
+        return AuthorizationCodeGrant(code, attempt.redirect_uri, verifier, **beside, state=own_state)
 
     def _implicit_grant(self) -> ImplicitGrant:
         self._fragment.check("access_token")
         return ImplicitGrant.from_fragment(
             {name: str(value) for name, value in self._fragment.items() if name != "state"}
         )
+
+
+def _unpacked(query: QueryDict) -> QueryDict:
+    """The parameters themselves, where VK ID sends all of them as one JSON object named `payload`."""
+    if "payload" not in query or "state" in query:
+        return query
+    try:
+        pairs = json.loads(str(query["payload"]), object_pairs_hook=tuple)
+        if not isinstance(pairs, tuple) or not all(isinstance(value, (str, int)) for _, value in pairs):
+            return query  # which is refused, as it has no state
+        unpacked = QueryDict(mutable=True)
+        for name, value in pairs:
+            unpacked.appendlist(name, str(value))
+    except (ValueError, RecursionError):
+        return query
+    return unpacked or query
 
 
 def _states(parameters: QueryDict) -> list[Secret]:
