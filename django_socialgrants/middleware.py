@@ -9,10 +9,11 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from .api import SocialAPI, refresh_ahead
 from .decorators import grant_url, redirect_to_grant
+from .events import Event
 from .exceptions import NeedsLogin, SocialGrantsError
 from .flows.refusal import Refusal
 from .models import UserToken
-from .web.pages import refuse, with_headers
+from .web.pages import prefers_json, refuse, with_headers
 
 _RETRY_AFTER = 30  # seconds, where nobody names any
 
@@ -66,7 +67,7 @@ def answer_to(error: Exception, request: HttpRequest, *, as_json: bool | None = 
         503 {"error": "call_failed", "reference": "1f0c9a2b"}
     """
     if as_json is None:
-        as_json = request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+        as_json = prefers_json(request)
     if isinstance(error, NeedsLogin) and error.application:
         if as_json:
             return with_headers(JsonResponse(_needs_login(error, request), status=401))
@@ -75,7 +76,7 @@ def answer_to(error: Exception, request: HttpRequest, *, as_json: bool | None = 
         retry_after = getattr(error, "retry_after", None) or _RETRY_AFTER
         detail = f"{type(error).__name__}: {error}"
         refusal = Refusal("call_failed", detail=detail, retry_after=retry_after)
-        return with_headers(refuse(request, refusal, "call", "", as_json=as_json))
+        return with_headers(refuse(request, refusal, Event.CALL, "", as_json=as_json))
     return None
 
 

@@ -22,7 +22,7 @@ PURE = """
     providers.ok providers.mailru providers.vkid providers.mailid
 """
 IMPURE = """
-    conf
+    conf events
     registry crypto
     storage.clock storage.fields
     storage.rotation
@@ -39,7 +39,7 @@ IMPURE = """
     refreshing.health refreshing.lease refreshing.request
     refreshing.due refreshing.settlement refreshing.turn
     refreshing.lane
-    flows.refusal flows.kept_query
+    flows.refusal flows.kept_query flows.revocation
     flows.contention flows.newcomers
     flows.accounts flows.import_sources
     flows.state flows.importing
@@ -55,12 +55,12 @@ IMPURE = """
     urls
     checks.credentials checks.database checks.keys checks.logins checks.providers checks.settings checks.site
     checks.policy
-    administration.words
     administration.facts administration.filters administration.refreshing
     administration.forms
     administration.credentials administration.tokens
     admin
-    tasks testing
+    tasks
+    background testing
     apps
     migrations
     management
@@ -72,8 +72,8 @@ HOUSE = [line.split() for line in (PURE + IMPURE).split("\n") if line.strip()]
 
 FOR_DJANGO = {"apps", "admin", "urls", "models"}
 FOR_SITES = {
-    *("exceptions", "conf", "signals", "registry", "crypto"),
-    *("api", "middleware", "decorators", "backends", "tasks", "testing"),
+    *("exceptions", "conf", "events", "signals", "registry", "crypto"),
+    *("api", "middleware", "decorators", "backends", "tasks", "background", "testing"),
 }
 
 OUT_OF_REACH = {
@@ -188,6 +188,11 @@ def test_only_the_transport_imports_an_http_library():
     libraries = {"aiohttp", "http", "httpx", "requests", "socket", "ssl", "urllib3"}
     doors = {name for name in MODULES if outside(name) & libraries}
     assert doors and all(name.startswith("transport.") for name in doors)
+
+
+def test_nothing_is_logged_without_an_event():
+    """There is one way to the logger: `events.log`."""
+    assert [name for name, path in MODULES.items() if "getLogger" in path.read_text()] == ["events"]
 
 
 def test_a_file_at_the_top_is_what_a_site_imports_or_django_looks_for():

@@ -6,18 +6,23 @@ or a log that is written while or after the request is handled.
 
 import json
 import re
+from functools import lru_cache
 from typing import Self
+from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 
 from django_socialgrants.conf import conf
+from django_socialgrants.events import Event, log
 from django_socialgrants.exceptions import clean_text
 from django_socialgrants.flows import state
 from django_socialgrants.flows.refusal import Refusal
 from django_socialgrants.models import ProviderCredentials
 from django_socialgrants.oauth.grants import AuthorizationCodeGrant, Grant, ImplicitGrant
 from django_socialgrants.oauth.values import Secret
+from django_socialgrants.transport.connections import is_loopback
 from django_socialgrants.transport.exchange import is_secure
 
 from .pages import origin
@@ -35,10 +40,20 @@ def redirect_uri(request: HttpRequest, name: str, *, flow: str) -> str:
     """
     path = reverse(f"socialgrants:{flow}_callback", args=[name])
     if conf.BASE_URL is None:
-        return request.build_absolute_uri(path)
+        uri = request.build_absolute_uri(path)
+        if not (settings.DEBUG or uri.startswith("https:") or is_loopback(urlsplit(uri).hostname or "")):
+            _warn_of(origin(uri))
+        return uri
     if not is_secure(conf.BASE_URL):
         raise Refusal("misconfigured", detail="SOCIALGRANTS_BASE_URL is not an https:// origin")
     return f"{origin(conf.BASE_URL)}{path}"
+
+
+@lru_cache(maxsize=64)
+def _warn_of(insecure: str) -> None:
+    """Say it once in each process, for each host."""
+    text = "redirect URIs begin with %s: if people come by https, set SECURE_PROXY_SSL_HEADER or SOCIALGRANTS_BASE_URL"
+    log(Event.INSECURE_REDIRECT, text, insecure, reason="http")
 
 
 class _Parameters(QueryDict):
