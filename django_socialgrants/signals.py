@@ -31,7 +31,7 @@ needs_login = Signal()
 """A token can't be refreshed any more: its user must grant again; `token.reason` says why."""
 disconnected = Signal()
 """A user disconnected an account: the row is deleted."""
-exchanged = Signal()
+exchanged = Signal(use_caching=True)
 """A request to a network is over: `announced_exchange` says what it was and how it went, in the thread that made
 it and with the provider's class as `sender`. Receivers must not use the database: the threads of a run would open
 connections that nobody closes, and a call may be part of somebody's transaction."""
