@@ -9,7 +9,7 @@ from django.test import Client
 
 from django_socialgrants.models import ProviderCredentials
 from tests.fakes import FakeMailRu, FakeOK
-from tests.network import Network, answer, serving
+from tests.network import Network, Server, answer, running
 
 OK_UID = "561234567890"
 MAILRU_UID = "12900285598278158001"
@@ -61,22 +61,28 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+@pytest.fixture(scope="session")
+def loopback() -> Iterator[Server]:
+    with running() as server:
+        yield server
+
+
 @pytest.fixture
-def network(settings, monkeypatch) -> Iterator[Network]:
+def network(loopback, settings, monkeypatch) -> Iterator[Network]:
     """Both networks on loopback, in good health: every code is worth a token of the same person."""
     settings.SOCIALGRANTS_PROVIDERS = ["tests.fakes.FakeOK", "tests.fakes.FakeMailRu"]
-    with serving() as server:
+    with loopback.network() as network:
         for provider in (FakeOK, FakeMailRu):
-            base = f"{server.url}/{provider.id}"
+            base = f"{network.url}/{provider.id}"
             monkeypatch.setattr(provider, "authorization_endpoint", f"{base}/authorize")
             monkeypatch.setattr(provider, "api_endpoint", f"{base}/api")
             endpoints = dict.fromkeys(provider.token_endpoints, f"{base}/token")
             monkeypatch.setattr(provider, "token_endpoints", endpoints)
-        server.on("/ok/token", answer(ok_token()))
-        server.on("/ok/api", answer(ok_profile()))
-        server.on("/mailru/token", answer(mailru_token(), content_type="text/javascript"))
-        server.on("/mailru/api", answer([mailru_profile()], content_type="text/javascript"))
-        yield server
+        network.on("/ok/token", answer(ok_token()))
+        network.on("/ok/api", answer(ok_profile()))
+        network.on("/mailru/token", answer(mailru_token(), content_type="text/javascript"))
+        network.on("/mailru/api", answer([mailru_profile()], content_type="text/javascript"))
+        yield network
 
 
 def ok_token(**changes: object) -> dict[str, object]:

@@ -5,10 +5,11 @@ network.on("/ok/api", lambda call: call.drip(b"HTTP/1.1 200 OK\\r\\n"))
 """
 
 import json
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -73,26 +74,16 @@ def answer(
     return behave
 
 
-class _Server(ThreadingHTTPServer):
-    request_queue_size = 128  # many clients come at once
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that leave early are what many tests are about."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-
 class Network:
-    """The server: `url`, what it was asked (`calls`), and how many `connections` were opened to it."""
+    """One network: `url`, what it was asked (`calls`), and how many `connections` were opened to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: "Server") -> None:
         self.calls: list[Call] = []
         self.connections = 0
         self.behaviours: dict[str, Behaviour] = {}
         self.stop = threading.Event()
-        self._server = _Server(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"http://127.0.0.1:{server.server_port}"
+        self._server = server
 
     def on(self, path: str, behaviour: Behaviour) -> None:
         self.behaviours[path] = behaviour
@@ -100,44 +91,88 @@ class Network:
     def calls_to(self, path: str) -> list[Call]:
         return [call for call in self.calls if call.path == path]
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        network = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
+class Server(ThreadingHTTPServer):
+    """Plays one network after the other, and lets none see what is left of those before it."""
 
-            def setup(self) -> None:
-                super().setup()
-                network.connections += 1
+    daemon_threads = True
+    request_queue_size = 256  # many clients come at once
 
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                call = Call(self.command, self.path, headers, body, self, network.stop)
-                network.calls.append(call)
-                behaviour = network.behaviours.get(self.path, answer({"error": "no such path"}, status=404))
-                behaviour(call)
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.current = Network(self)
+        self.current.stop.set()
+        self.open: set[socket.socket] = set()
 
-            do_GET = do_POST
+    @contextmanager
+    def network(self) -> Iterator[Network]:
+        self.current = network = Network(self)
+        try:
+            yield network
+        finally:
+            network.stop.set()
+            for connection in tuple(self.open):
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
-            def log_message(self, *args: object) -> None:
-                pass
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that leave early are what many tests are about."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
-        return Handler
+
+class _Handler(BaseHTTPRequestHandler):
+    """One connection, which belongs to the network that was played when it was opened."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: Server
+
+    def setup(self) -> None:
+        super().setup()
+        self.network = self.server.current
+        self.network.connections += 1
+        self.server.open.add(self.connection)
+
+    def finish(self) -> None:
+        self.server.open.discard(self.connection)
+        super().finish()
+
+    def handle_one_request(self) -> None:
+        if self.network.stop.is_set():
+            self.close_connection = True
+        else:
+            super().handle_one_request()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        call = Call(self.command, self.path, headers, body, self, self.network.stop)
+        self.network.calls.append(call)
+        behaviour = self.network.behaviours.get(self.path, answer({"error": "no such path"}, status=404))
+        behaviour(call)
+
+    do_GET = do_POST
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def running() -> Iterator[Server]:
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 @contextmanager
 def serving() -> Iterator[Network]:
-    network = Network()
-    thread = threading.Thread(
-        target=network._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
-    )
-    thread.start()
-    try:
+    """A network with a server of its own."""
+    with running() as server, server.network() as network:
         yield network
-    finally:
-        network.stop.set()
-        network._server.shutdown()
-        network._server.server_close()
-        thread.join()

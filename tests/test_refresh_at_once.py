@@ -44,7 +44,6 @@ def user(transactional_db):
 
 @pytest.fixture
 def apps(network, ok_app, mailru_app):
-    network._server.socket.listen(4 * MANY)  # else the kernel drops who comes when five are waiting already
     return {"ok": ok_app, "mailru": mailru_app}
 
 
