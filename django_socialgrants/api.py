@@ -8,6 +8,7 @@ await api.friends.get.acall(fields="uid,name")
 """
 
 import time
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -15,14 +16,16 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import router
 
-from .exceptions import NeedsLogin
+from .exceptions import NeedsLogin, SocialGrantsError
+from .flows.accounts import forget
 from .flows.call import call_fresh
 from .flows.kept_query import latest_token
+from .flows.refresh import usable
 from .models import ProviderCredentials, UserToken
+from .oauth.parameters import check_method, check_names
 from .oauth.values import Circuit
-from .providers.signing import check_method, check_names
 
-__all__ = ["Circuit", "SocialAPI"]
+__all__ = ["Circuit", "SocialAPI", "disconnect"]
 
 _REREAD_AFTER = 60  # seconds: an object that outlives a request must hear of what its user does meanwhile
 
@@ -127,15 +130,34 @@ class SocialAPI:
 
     def _read(self) -> UserToken:
         if not self.user.is_authenticated:
-            raise NeedsLogin("nobody is logged in", reason="anonymous")
+            raise self._needs_login("nobody is logged in", "anonymous")
         if not self.user.is_active:
-            raise NeedsLogin("the user is not active", reason="inactive_user")
+            raise self._needs_login("the user is not active", "inactive_user")
         token = latest_token(self.user.pk, self._application, uid=self._uid)
         if token is None:
             stored = ProviderCredentials.objects.using(router.db_for_write(ProviderCredentials))
-            application = stored.named(self._application)
-            raise NeedsLogin(f"the user has not granted access to {application.name!r}", reason="no_token")
+            stored.named(self._application)
+            message = f"the user has not granted access to {self._application!r}"
+            raise self._needs_login(message, "no_token")
         return token
+
+    def _needs_login(self, message: str, reason: str) -> NeedsLogin:
+        return NeedsLogin(message, reason=reason, application=self._application)
+
+
+def disconnect(user: User | AnonymousUser, name: str | None = None) -> int:
+    """Forget what `user` granted, to the application `name` or to all; how many tokens that were.
+
+    Also the last way to log in: this is for a site's own "delete my account". Once the caller's transaction is
+    committed, a network that offers revocation is told. Raises UnknownCredentials.
+    """
+    return forget(user, name)
+
+
+def refresh_ahead(api: SocialAPI) -> None:
+    """Refresh a stale token now rather than in the next call, which will also tell what went wrong here."""
+    with suppress(SocialGrantsError):
+        api._token = usable(api._current())
 
 
 def _public(name: str) -> str:

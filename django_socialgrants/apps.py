@@ -9,4 +9,4 @@ class SocialGrantsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from .checks import credentials, database, keys, providers, settings, site  # noqa: F401
+        from .checks import credentials, database, keys, logins, policy, providers, settings, site  # noqa: F401

@@ -39,8 +39,8 @@ class Conf:
 
     @property
     def USER_FACTORY(self) -> str:
-        """Dotted path of a function `(identity, credentials) -> user`, None from it = refuse."""
-        return self._get("USER_FACTORY", "django_socialgrants.flows.accounts.create_user")
+        """Dotted path of a function `(identity, credentials) -> user`; None from it, or LoginRefused = refuse."""
+        return self._get("USER_FACTORY", "django_socialgrants.flows.newcomers.create_user")
 
     @property
     def TIMEOUT(self) -> float:

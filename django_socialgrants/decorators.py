@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from .api import SocialAPI
 from .flows import state
+from .models import ProviderCredentials
 
 View = Callable[..., Any]
 
@@ -17,7 +18,8 @@ View = Callable[..., Any]
 def grant_required(name: str, *, scope: str = "") -> Callable[[View], View]:
     """The user has granted the application `name` everything in `scope` (separated by spaces).
 
-    Who has not, logged in or not, is sent to grant what is missing, and comes back. For views and async views.
+    Whoever has not, logged in or not, is sent to grant what is missing, and comes back. For views and async views;
+    their attribute `grants_required` names the applications.
     """
 
     def decorate(view: View) -> View:
@@ -34,6 +36,7 @@ def grant_required(name: str, *, scope: str = "") -> Callable[[View], View]:
             def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
                 return _ask_for_grant(request, name, scope) or view(request, *args, **kwargs)
 
+        guarded.grants_required = {*getattr(view, "grants_required", ()), name}  # type: ignore[attr-defined]
         return guarded
 
     return decorate
@@ -44,10 +47,17 @@ def redirect_to_grant(request: HttpRequest, name: str, *, scope: str = "") -> Ht
 
     What to answer when `NeedsLogin` is raised.
     """
-    state.want(request, name, f"{_api(request, name).granted_scope()} {scope}".strip())
     back = QueryDict(mutable=True)
     back["next"] = request.get_full_path()
-    return HttpResponseRedirect(f"{reverse('socialgrants:code', args=[name])}?{back.urlencode()}")
+    return HttpResponseRedirect(f"{grant_url(request, name, scope=scope)}?{back.urlencode(safe='/')}")
+
+
+def grant_url(request: HttpRequest, name: str, *, scope: str = "") -> str:
+    """Where a visitor grants the application `name` what it has and `scope`. Raises UnknownCredentials."""
+    state.want(request, name, f"{_api(request, name).granted_scope()} {scope}".strip())
+    application = ProviderCredentials.objects.named(name)
+    flow = "implicit" if application.offers("implicit") and not application.offers("code") else "code"
+    return reverse(f"socialgrants:{flow}", args=[name])
 
 
 def _ask_for_grant(request: HttpRequest, name: str, scope: str) -> HttpResponseRedirect | None:

@@ -5,9 +5,11 @@
     ├── UnknownCredentials       no application of that name
     ├── UnsupportedGrant         the network does not offer this grant
     ├── IdentityTaken            the account belongs to another user of this site
+    ├── LoginRefused             raised by a site's own user factory
     ├── DecryptionError          a stored secret can't be read: .fingerprint, .key_known
     ├── NeedsLogin               no usable token, the user must grant again: .reason
     ├── UnsafeTransaction        a refresh could be undone by the transaction around it
+    ├── RunFailed                a task has to be looked at by an operator: .document
     └── ProviderError            a network did not do what was asked
         ├── ProviderUnavailable  no usable answer: .retry_after, .sent, .status
         │   └── DeadlineExceeded ... because time was up
@@ -26,20 +28,24 @@ No error carries a secret, neither in its text nor in an attribute, a cause or a
 from a network are cleaned: printable, on one line, at most 200 characters.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 MASK = "***"
 
 _CUT = "…"
 _SHORTEST_SECRET = 4
+_JOINERS = "\u200c\u200d"
 
 
 def clean_text(text: object, *, limit: int = 200) -> str:
-    """`text` as one printable line of at most `limit` characters; "" for anything but a string."""
+    """`text` as one printable line of at most `limit` characters; "" for anything but a string.
+
+    Zero width joiners and non-joiners stay: they are part of how Persian, Hindi and emoji are written.
+    """
     if not isinstance(text, str):
         return ""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    line = " ".join("".join(char if char.isprintable() or char in _JOINERS else " " for char in text).split())
     return line if len(line) <= limit else line[: limit - len(_CUT)] + _CUT
 
 
@@ -63,6 +69,13 @@ class IdentityTaken(SocialGrantsError):
     """The network's account is connected to another user of this site."""
 
 
+class LoginRefused(SocialGrantsError):
+    """A user factory's no to somebody unknown: `raise LoginRefused(_("Ask for an invitation."))`.
+
+    The sentence is for them to read, and may be translated lazily. It is logged as well.
+    """
+
+
 class DecryptionError(SocialGrantsError):
     """A stored secret can't be read.
 
@@ -81,11 +94,15 @@ class DecryptionError(SocialGrantsError):
 
 
 class NeedsLogin(SocialGrantsError):
-    """The user must grant again; `reason` is a short machine-readable word ("no_token", "invalid_grant")."""
+    """The user must grant again; `reason` is a short machine-readable word ("no_token", "invalid_grant").
 
-    def __init__(self, message: str = "", *, reason: str) -> None:
+    `application` is the name of the application that needs the grant, "" where none is meant.
+    """
+
+    def __init__(self, message: str = "", *, reason: str, application: str = "") -> None:
         super().__init__(message or f"the user must grant access again: {reason}")
         self.reason = reason
+        self.application = application
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.args, self.__dict__)
@@ -96,6 +113,25 @@ class UnsafeTransaction(SocialGrantsError):
 
     No request was sent. `refreshing.committed` tells when that is so.
     """
+
+
+class RunFailed(SocialGrantsError):
+    """A task that refreshes tokens ended with exit code 2 or 3.
+
+    `document` is what `refresh_tokens --json` prints.
+    """
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        problems = ", ".join(
+            f"{name}: {tally['problem']}"
+            for name, tally in document["applications"].items()
+            if tally["problem"]
+        )
+        super().__init__(f"exit code {document['exit']}: {problems}")
+        self.document = document
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.document,)
 
 
 class ProviderError(SocialGrantsError):

@@ -20,12 +20,13 @@ from urllib.parse import parse_qsl
 from django.contrib.auth.models import User
 from responses import RequestsMock
 
-from .exceptions import APIError
+from .exceptions import APIError, SessionExpired
 from .models import ProviderCredentials, UserToken
+from .oauth.parameters import RESERVED
 from .oauth.provider import Provider
 from .oauth.values import Identity, Token
 from .providers.mailru import MailRu
-from .providers.signing import RESERVED
+from .providers.vkid import VKID
 from .registry import get_provider, providers
 from .transport.exchange import USER_AGENT
 
@@ -59,7 +60,7 @@ def grant(
     token = UserToken.objects.filter(**key).first() or UserToken(**key)
     scope = scope or application.scope
     granted = Token("access-token", "refresh-token", expires_in, session_secret="session-secret", scope=scope)  # noqa: S106
-    token.take(granted, Identity(token.uid), grant_type="authorization_code")
+    token.apply(token.changes_by_grant(granted, Identity(token.uid), grant_type="authorization_code"))
     for field, value in {"user": user, **fields}.items():
         token._meta.get_field(field)  # raises FieldDoesNotExist
         setattr(token, field, value)
@@ -102,8 +103,17 @@ class FakeNetwork:
         self._one_by_one = Lock()
 
     def answers(self, method: str, result: Any, *, at: str | None = None) -> None:
-        """`method` answers with the JSON of `result`, or of `result(params)`; `params` are those of `Call`."""
-        self._expect(method, at, lambda _, params: _json(result(params) if callable(result) else result))
+        """`method` answers with the JSON of `result`, or of `result(params)`; `params` are those of `Call`.
+
+        An identity or revocation endpoint is a method as well, called by the end of its URL: "user_info".
+        """
+
+        def answer(provider: Provider, params: dict[str, str]) -> Reply:
+            data = result(params) if callable(result) else result
+            is_wrapped = provider.result_name and method not in _other_endpoints(provider).values()
+            return _json({provider.result_name: data} if is_wrapped else data)
+
+        self._expect(method, at, answer)
 
     def refuses(
         self, method: str, error: type[APIError] | int, message: str = "refused", *, at: str | None = None
@@ -112,10 +122,12 @@ class FakeNetwork:
 
         def refusal(provider: Provider, params: dict[str, str]) -> Reply:
             codes = (error,) if isinstance(error, int) else provider.api_errors.get(error)
+            if not codes and error is SessionExpired:  # in the words of RFC 6750
+                return 401, {"WWW-Authenticate": 'Bearer error="invalid_token"'}, ""
             if not codes:
                 raise LookupError(f"{provider.title} has no code that means {error}")
             words = {"error_code": codes[0], "error_msg": message}
-            return _json({"error": words} if isinstance(provider, MailRu) else words)
+            return _json({"error": words} if isinstance(provider, (MailRu, VKID)) else words)
 
         self._expect(method, at, refusal)
 
@@ -168,7 +180,8 @@ class FakeNetwork:
         if url in provider.token_endpoints.values() and "grant_type" in form:
             self.token_requests.append((provider.id, form["grant_type"]))
         else:
-            what = form.get("method") or url.removeprefix(provider.api_endpoint).strip("/")
+            others = _other_endpoints(provider)
+            what = others.get(url) or form.get("method") or url.removeprefix(provider.api_endpoint).strip("/")
             params = {name: value for name, value in form.items() if name not in _NOT_OF_THE_CALLER}
             self.calls.append(Call(provider.id, what, params))
         of_it = [it for it in self._expected if it.what in (what, _ANYTHING) and it.at in (None, provider.id)]
@@ -192,8 +205,15 @@ def _is_ours(request: Any) -> tuple[bool, str]:
     return request.headers.get("User-Agent") == USER_AGENT, "not a request of django_socialgrants"
 
 
+def _other_endpoints(provider: Provider) -> dict[str, str]:
+    """What is neither a token endpoint nor the API: the name of each by its URL."""
+    urls = filter(None, (provider.identity_endpoint, provider.revocation_endpoint))
+    return {url: url.rpartition("/")[2] for url in urls}
+
+
 def _provider_at(url: str) -> Provider:
     for provider in providers().values():
-        if url in provider.token_endpoints.values() or f"{url}/".startswith(f"{provider.api_endpoint}/"):
+        own = {*provider.token_endpoints.values(), *_other_endpoints(provider)}
+        if url in own or f"{url}/".startswith(f"{provider.api_endpoint}/"):
             return provider
     raise AssertionError(f"no network of SOCIALGRANTS_PROVIDERS is at {url}")

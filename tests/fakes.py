@@ -1,7 +1,8 @@
-"""The two networks with their endpoints on the loopback server of `tests.network`, which fills them in."""
+"""The networks with their endpoints on the loopback server of `tests.network`, which fills them in."""
 
 from django_socialgrants.providers.mailru import MailRu
 from django_socialgrants.providers.ok import OK
+from django_socialgrants.providers.vkid import VKID
 
 
 class FakeOK(OK):
@@ -9,4 +10,8 @@ class FakeOK(OK):
 
 
 class FakeMailRu(MailRu):
+    pass
+
+
+class FakeVKID(VKID):
     pass

@@ -27,6 +27,8 @@ if "sqlite" in DATABASES["default"]["ENGINE"]:
     DATABASES["default"]["TEST"] = {"NAME": _FILE}
     # What a commit writes need not survive the machine: waiting for the disk took half the time of a run.
     DATABASES["default"]["OPTIONS"] = {"timeout": 30, "init_command": "PRAGMA synchronous=OFF"}
+# A second connection to the same tables: what is written through one is no part of the other's transactions.
+DATABASES["second"] = {**DATABASES["default"], "TEST": {"MIRROR": "default"}}
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -66,6 +68,7 @@ AUTHENTICATION_BACKENDS = [
     "django_socialgrants.backends.SocialGrantsBackend",
 ]
 MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}  # Django 6.1 and later
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 SOCIALGRANTS_INSECURE_LOOPBACK = True

@@ -11,7 +11,6 @@ from django.utils import timezone
 
 from django_socialgrants import signals
 from django_socialgrants.administration import refreshing
-from django_socialgrants.administration.words import HEALTH_REASONS, TOKEN_REASONS
 from django_socialgrants.exceptions import NeedsLogin
 from django_socialgrants.flows import refresh as flow
 from django_socialgrants.flows.refresh import mark_needs_login
@@ -164,8 +163,8 @@ def test_every_reason_that_has_words_can_happen(request):
     root = request.config.rootpath / "django_socialgrants"
     rooms = [*root.glob("flows/*.py"), *root.glob("refreshing/*.py")]
     source = "".join(path.read_text() for path in rooms)
-    ours = {*TOKEN_REASONS, *HEALTH_REASONS} - {"marked_by_admin"}
-    assert [word for word in sorted(ours) if f'"{word}"' not in source] == []
+    ours = {*UserToken.Reason.names, *ApplicationHealth.Reason.names} - {"MARKED_BY_ADMIN"}
+    assert [name for name in sorted(ours) if f"Reason.{name}" not in source] == []
 
 
 # --- refreshing --------------------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ ANSWERS = {
     "404": (answer([], status=404), MalformedResponse),
     "code": (answer({"error_code": "much"}), MalformedResponse),
     "list of errors": (answer({"error": ["no"]}), MalformedResponse),
-    "oauth": (answer({"error": "invalid_token"}, status=401), OAuthError),
+    "oauth": (answer({"error": "invalid_request"}, status=400), OAuthError),
     "slow": (lambda sent: sent.hang(), DeadlineExceeded),
 }
 

@@ -13,6 +13,7 @@ from django_socialgrants.decorators import grant_required, redirect_to_grant
 from django_socialgrants.exceptions import NeedsLogin, UnknownCredentials
 from django_socialgrants.models import UserToken
 from tests.conftest import OK_UID, ok_token
+from tests.fakes import FakeOK
 from tests.journey import finish, query_of
 from tests.network import answer
 from tests.tokens import EXPIRED, expired, granted, queries, stored
@@ -173,9 +174,24 @@ def test_every_scope_must_have_been_granted(user, ok_app, scope, passes, url):
     assert get(url).status_code == (200 if passes else 302)
 
 
-def test_an_application_that_nobody_has_stored_is_a_mistake_of_the_site(member):
+def test_an_application_that_nobody_has_stored_is_a_mistake_of_the_site(member, settings):
+    settings.MIDDLEWARE = settings.MIDDLEWARE[:-1]  # which would apologize
     with pytest.raises(UnknownCredentials, match="nowhere"):
         member.get("/nowhere/")
+
+
+@pytest.mark.parametrize("offered", ["code", "implicit", "both"])
+def test_a_visitor_is_sent_to_a_grant_that_the_application_offers(member, ok_app, monkeypatch, offered):
+    ok_app.implicit_enabled = offered != "code"
+    ok_app.save()
+    if offered == "implicit":
+        monkeypatch.setattr(FakeOK, "token_endpoints", {})
+    flow = "implicit" if offered == "implicit" else "code"
+    response = member.get("/photos/")
+    assert response["Location"] == f"/social/ok/{flow}/?next=/photos/"
+    assert member.get(response["Location"]).status_code == 200
+    asked = query_of(member.post(response["Location"], {"next": "/photos/"}))
+    assert "PHOTO_CONTENT" in asked["scope"]
 
 
 def test_it_works_without_the_middleware(member, user, ok_app, settings):

@@ -285,6 +285,22 @@ def test_the_example_passes_the_checks(example):
     assert (done.returncode, done.stdout) == SILENCE
 
 
+def test_a_site_with_the_sandbox_can_run_its_tests(example):
+    """They run with DEBUG off, whatever the settings say."""
+    done = example.manage("test")
+    assert done.returncode == 0, done.stdout
+    assert "socialgrants_sandbox.W001" in done.stdout
+
+
+def test_the_sandbox_is_another_site_to_browsers(served):
+    """As the networks are: what a policy would stop there is stopped here."""
+    _example, url = served
+    visitor = Visitor()
+    location = visitor.location(visitor.visit(f"{url}/"), "Login with OK")
+    assert urlsplit(url).hostname == "127.0.0.1"
+    assert urlsplit(location).hostname == "localhost"
+
+
 def test_the_example_passes_the_checks_when_it_is_in_use(served):
     done = served[0].manage("check", "--fail-level", "WARNING", "--database", "default")
     assert (done.returncode, done.stdout) == SILENCE
@@ -309,7 +325,7 @@ def test_the_environment_makes_it_fit_for_a_real_server(example):
         ({"ENCRYPTION_KEYS": "nonsense"}, "socialgrants.E003"),
         ({"BASE_URL": "http://site.example"}, "socialgrants.E008"),
         ({"OK_CLIENT_ID": "CGEXAMPLEKEYBABABA"}, "socialgrants.W005"),
-        ({"OK_CLIENT_SECRET": ""}, "socialgrants.W002"),
+        ({"OK_CLIENT_SECRET": ""}, "socialgrants.E018"),
         ({"SANDBOX": "True"}, "socialgrants_sandbox.E001"),
     ],
 )
@@ -330,7 +346,7 @@ def test_a_mistake_in_the_environment_stores_nothing_and_is_exit_code_2(example)
     assert example.manage("migrate", "-v0", **PRODUCTION).returncode == 0
     done = example.manage("sync_credentials", **PRODUCTION | {"OK_CLIENT_SECRET": "MARKER" * 1000})
     assert done.returncode == 2
-    assert "ok.client_secret: is longer" in done.stdout
+    assert "ok.client_secret: It is longer" in done.stdout
     assert "MARKER" not in done.stdout
     with closing(sqlite3.connect(example.database)) as database:
         assert database.execute("SELECT * FROM socialgrants_providercredentials").fetchall() == []

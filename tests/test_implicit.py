@@ -237,6 +237,16 @@ def test_the_page_has_one_script_and_needs_neither_login_nor_slash(
     assert not Session.objects.exists()
 
 
+def test_a_base_of_the_sites_own_needs_a_block_for_the_content_only(client, site, settings, tmp_path):
+    (tmp_path / "socialgrants").mkdir()
+    (tmp_path / "socialgrants/base.html").write_text("<body>{% block content %}{% endblock %}</body>")
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
+    settings.SESSION_COOKIE_SAMESITE = "Strict"
+    page = client.get(back_url()).content.decode()
+    assert page.index("socialgrants/fragment.js") < page.index("<form")
+    assert 'http-equiv="refresh"' in client.get(callback_url(), {"code": "c", "state": "s"}).content.decode()
+
+
 def test_the_page_says_nothing_of_its_query_and_uses_up_no_state(client, site):
     state = start(client)
     response = client.get(

@@ -15,14 +15,14 @@ ROOT = Path(__file__).parents[1] / PACKAGE
 PURE = """
     exceptions
     oauth.values
-    oauth.grants
+    oauth.grants oauth.parameters
     oauth.reading
     oauth.provider
     providers.signing
-    providers.ok providers.mailru
+    providers.ok providers.mailru providers.vkid providers.mailid
 """
 IMPURE = """
-    conf
+    conf events
     registry crypto
     storage.clock storage.fields
     storage.rotation
@@ -35,30 +35,32 @@ IMPURE = """
     signals
     applications.declared applications.problems
     applications.sync
-    refreshing.committed refreshing.health refreshing.lease refreshing.report refreshing.workers
-    refreshing.request refreshing.turn
-    refreshing.settlement
+    refreshing.committed refreshing.report refreshing.workers
+    refreshing.health refreshing.lease refreshing.request
+    refreshing.due refreshing.settlement refreshing.turn
     refreshing.lane
-    flows.refusal flows.kept_query
-    flows.accounts
-    flows.state
+    flows.refusal flows.kept_query flows.revocation
+    flows.contention flows.newcomers
+    flows.accounts flows.import_sources
+    flows.state flows.importing
     flows.refresh flows.refresh_due
     flows.call
     flows.login
     flows.password
     api
-    backends middleware decorators
+    backends decorators
     web.pages
     web.callback
-    templatetags web.views
+    middleware templatetags web.views
     urls
-    checks.credentials checks.database checks.keys checks.providers checks.settings checks.site
-    administration.words
+    checks.credentials checks.database checks.keys checks.logins checks.providers checks.settings checks.site
+    checks.policy
     administration.facts administration.filters administration.refreshing
     administration.forms
     administration.credentials administration.tokens
     admin
-    tasks testing
+    tasks
+    background testing
     apps
     migrations
     management
@@ -70,8 +72,8 @@ HOUSE = [line.split() for line in (PURE + IMPURE).split("\n") if line.strip()]
 
 FOR_DJANGO = {"apps", "admin", "urls", "models"}
 FOR_SITES = {
-    *("exceptions", "conf", "signals", "registry", "crypto"),
-    *("api", "middleware", "decorators", "backends", "tasks", "testing"),
+    *("exceptions", "conf", "events", "signals", "registry", "crypto"),
+    *("api", "middleware", "decorators", "backends", "tasks", "background", "testing"),
 }
 
 OUT_OF_REACH = {
@@ -186,6 +188,11 @@ def test_only_the_transport_imports_an_http_library():
     libraries = {"aiohttp", "http", "httpx", "requests", "socket", "ssl", "urllib3"}
     doors = {name for name in MODULES if outside(name) & libraries}
     assert doors and all(name.startswith("transport.") for name in doors)
+
+
+def test_nothing_is_logged_without_an_event():
+    """There is one way to the logger: `events.log`."""
+    assert [name for name, path in MODULES.items() if "getLogger" in path.read_text()] == ["events"]
 
 
 def test_a_file_at_the_top_is_what_a_site_imports_or_django_looks_for():

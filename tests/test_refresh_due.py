@@ -416,23 +416,56 @@ def test_long_and_short_tokens_are_settled_in_the_same_run(network, ok, ok_app):
     assert len(network.calls_to("/ok/api")) == len(network.calls_to("/ok/token")) == 5
 
 
-def test_a_refresh_token_whose_life_is_over_needs_its_user_and_no_call(network, ok, ok_app):
+def test_a_refresh_token_whose_life_should_be_over_is_presented_all_the_same(ok, ok_app):
+    """Its end is an estimate of ours."""
+    [over] = store_due(ok_app, refresh_expires_at=NOW() - timedelta(days=300))
+    assert counts(run()) == (1, 1, 0, 0, 0)
+    assert ok.presented == {f"refresh-{over.uid}-0": 1}
+
+
+def test_a_refused_refresh_token_whose_life_should_be_over_is_called_expired(network, ok_app):
+    network.on("/ok/token", answer({"error": "invalid_grant"}, status=400))
     [over] = store_due(ok_app, prefix="1", refresh_expires_at=NOW() - timedelta(seconds=1))
     [good] = store_due(ok_app, prefix="2", refresh_expires_at=NOW() + timedelta(hours=1))
-    told = []
-    signals.needs_login.connect(receiver := lambda token, **kwargs: told.append((token.pk, token.reason)))
-    try:
-        report = run()
-    finally:
-        signals.needs_login.disconnect(receiver)
-    assert (counts(report), report.exit_code) == ((2, 1, 1, 0, 0), 0)
-    assert report.applications["ok"].reasons == {"refresh_expired": 1}
-    assert list(ok.presented) == [f"refresh-{good.uid}-0"]
-    now = row(over)
-    assert (now.state, now.reason, now.next_refresh_at) == ("needs_login", "refresh_expired", None)
-    assert now.access_token == f"access-{over.uid}-0"
-    assert told == [(over.pk, "refresh_expired")]
-    assert counts(run()) == (0, 0, 0, 0, 0)
+    assert run().applications["ok"].reasons == {"refresh_expired": 1, "invalid_grant": 1}
+    assert (row(over).reason, row(good).reason) == ("refresh_expired", "invalid_grant")
+
+
+TOUCHED = answer({"success": True})
+SESSION_EXPIRED = answer({"error_code": 102, "error_msg": "PARAM_SESSION_EXPIRED"})
+REFUSED = answer({"error": "invalid_grant"}, status=400)
+
+
+@pytest.mark.parametrize("days", [-1, 1], ids=["too old", "dead"])
+def test_a_long_token_is_kept_alive_when_its_refresh_token_is_refused(network, ok_app, days):
+    network.on("/ok/token", REFUSED)
+    network.on("/ok/api", TOUCHED)
+    [token] = store_due(
+        ok_app,
+        scope="VALUABLE_ACCESS LONG_ACCESS_TOKEN",
+        refresh_expires_at=NOW() + timedelta(days=days),
+    )
+    assert counts(run()) == (1, 1, 0, 0, 0)
+    assert [call.path for call in network.calls] == ["/ok/token", "/ok/api"]
+    now = row(token)
+    assert (now.access_token, now.refresh_token) == (f"access-{token.uid}-0", f"refresh-{token.uid}-0")
+    assert is_in(now.expires_at, 30 * 24 * 3600)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "state", "reason"),
+    [
+        (SESSION_EXPIRED, "needs_login", "invalid_grant"),
+        (answer({}, status=503), "active", ""),
+        (answer({"error_code": 2, "error_msg": "SERVICE"}), "active", ""),
+    ],
+)
+def test_a_long_token_ends_when_neither_way_is_left(network, ok_app, behaviour, state, reason):
+    network.on("/ok/token", REFUSED)
+    network.on("/ok/api", behaviour)
+    [token] = store_due(ok_app, scope="LONG_ACCESS_TOKEN")
+    run()
+    assert (row(token).state, row(token).reason) == (state, reason)
 
 
 def test_everybody_is_told_once_after_it_is_stored(mailru, mailru_app):

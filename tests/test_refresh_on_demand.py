@@ -97,7 +97,7 @@ def test_the_margin_decides_who_is_near_the_end(user, network, apps, left, asked
 
 def test_the_margin_can_be_set(user, network, apps, settings):
     settings.SOCIALGRANTS_REFRESH_BEFORE = 600
-    granted(user, apps["ok"], expires_in=500)
+    granted(user, apps["ok"], expires_in=500, created_at=timezone.now() - timedelta(hours=2))
     call(user)
     assert requests_of(network, "ok") == ["token", "api"]
 

@@ -10,7 +10,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import count, pairwise
 from time import monotonic, sleep
 
 import pytest
@@ -117,12 +117,24 @@ def refresh(pk):
     """What whoever refreshes a token does in the end: one UPDATE, if nobody else has."""
     token = UserToken.objects.get(pk=pk)
     before = token.generation
-    token.access_token = text(before + 1)
     same = UserToken.objects.filter(pk=pk, generation=before)
-    return same.update(**token.columns(["access_token"]), generation=F("generation") + 1)
+    return same.update(**token.sealed({"access_token": text(before + 1)}), generation=F("generation") + 1)
 
 
 # --- one run after the other ------------------------------------------------------------------------------
+
+
+def test_keys_that_are_changed_as_the_readme_says_are_read_by_processes_with_the_settings_before(
+    keys, ok_app
+):
+    """Of two neighbouring deployments each reads what the other one writes."""
+    deployments = [[OLD], [OLD, NEW], [NEW, OLD]]
+    for before, after in pairwise(deployments):
+        for writes, reads in ((before, after), (after, before)):
+            keys(*writes)
+            store_application_anew(ok_app)
+            keys(*reads)
+            assert ProviderCredentials.objects.get().client_secret == "ok-client-secret"
 
 
 @pytest.mark.django_db

@@ -4,6 +4,7 @@ import json
 from contextlib import contextmanager
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test import Client
@@ -272,3 +273,74 @@ def test_what_receivers_are_given_shows_no_secret(member, user, network, ok_app,
     token = only(sent, name)
     shown = json.dumps([str(token), repr(token), repr(token.__dict__)])
     assert [secret for secret in SECRETS if secret in shown] == []
+
+
+# --- transactions of the site --------------------------------------------------------------------------------
+
+
+def break_the_database(sender, token, **kwargs):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nothing FROM nowhere")
+
+
+async def break_it_asynchronously(sender, token, **kwargs):
+    await sync_to_async(break_the_database)(sender, token)
+
+
+def write(sender, token, **kwargs):
+    User.objects.create_user(f"made-for-{token.uid}")
+
+
+@contextmanager
+def manual_transaction():
+    transaction.set_autocommit(False)
+    try:
+        yield
+        transaction.commit()
+    finally:
+        transaction.set_autocommit(True)
+
+
+@pytest.mark.only_on("postgresql", "mysql")
+@pytest.mark.parametrize("surroundings", [transaction.atomic, manual_transaction])
+@pytest.mark.parametrize("breaking", [break_the_database, break_it_asynchronously])
+@pytest.mark.parametrize("name", ["refreshed", "needs_login"])
+def test_a_receiver_that_fails_in_the_database_disturbs_neither_the_caller_nor_the_others(
+    user, network, ok_app, name, breaking, surroundings
+):
+    if name == "needs_login":
+        network.on("/ok/token", answer({"error": "invalid_grant"}, status=400))
+    expired(user, ok_app)
+    with warnings_logged() as records, receivers(name, breaking, write), surroundings():
+        User.objects.create_user("ivan")
+        if name == "refreshed":
+            call(user)
+        else:
+            fails(user, NeedsLogin)
+    assert "django.dispatch" in {record.name for record in records}
+    names = set(User.objects.values_list("username", flat=True))
+    assert names == {"maria", "ivan", "made-for-561234567890"}
+
+
+def test_a_receiver_that_fails_on_commit_does_not_disturb_the_others(member, network, ok_app):
+    with receivers("granted", break_the_database, write), transaction.atomic():
+        log_in(member)
+    assert User.objects.filter(username="made-for-561234567890").exists()
+
+
+# --- recovered -------------------------------------------------------------------------------------------------
+
+
+def test_a_grant_says_whether_it_brought_a_dead_token_back(member, user, network, ok_app):
+    told = []
+
+    def hear(sender, token, recovered, **kwargs):
+        told.append(recovered)
+
+    with receivers("granted", hear):
+        log_in(member)
+        log_in(member)
+        UserToken.objects.update(state="needs_login", reason="invalid_grant")
+        log_in(member)
+        log_in(member)
+    assert told == [False, False, True, False]

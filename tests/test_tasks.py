@@ -35,9 +35,9 @@ def document(*arguments, **options):
 
 def test_it_refreshes_and_returns_the_document_of_the_command(tokens):
     found = document()
-    assert set(found) == TALLY | {"applications"}
+    assert set(found) == TALLY | {"exit", "applications"}
     assert set(found["applications"]) == {"ok", "mailru"}
-    assert all(set(tally) == TALLY for tally in found["applications"].values())
+    assert all(set(tally) == TALLY | {"problem", "paused_for"} for tally in found["applications"].values())
     assert (found["due"], found["refreshed"], found["failed"]) == (5, 5, 0)
     assert {row(token).generation for token in tokens} == {1}
 

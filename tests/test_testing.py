@@ -16,7 +16,9 @@ from django.urls import path, reverse
 
 from django_socialgrants import exceptions
 from django_socialgrants.api import SocialAPI
+from django_socialgrants.flows.login import identify
 from django_socialgrants.models import ProviderCredentials, UserToken
+from django_socialgrants.oauth.values import Token
 from django_socialgrants.testing import Call, FakeNetwork, grant
 from tests.third_network import Meadow
 from tests.urls import urlpatterns as site_urls
@@ -454,6 +456,31 @@ def test_a_network_can_have_its_methods_in_the_path(settings, anna, monkeypatch)
         network.answers("me", {"result": "Anna"})
         assert SocialAPI(anna, "meadow").me() == "Anna"
     assert network.calls == [("meadow", "me", {})]
+
+
+@pytest.fixture
+def vkid(settings):
+    settings.SOCIALGRANTS_PROVIDERS = ["django_socialgrants.providers.vkid.VKID"]
+
+
+def test_results_of_vks_api_are_put_into_the_form_in_which_they_come(vkid, anna):
+    with FakeNetwork() as network:
+        grant(anna, "vkid")
+        network.answers("users.get", lambda params: [{"id": 7, "v": params["v"]}])
+        network.refuses("friends.get", exceptions.PermissionDenied)
+        api = SocialAPI(anna, "vkid")
+        assert api.users.get(fields=["sex"]) == [{"id": 7, "v": "5.199"}]
+        with pytest.raises(exceptions.PermissionDenied):
+            api.friends.get()
+
+
+def test_a_visitor_of_vk_id_is_known_by_its_identity_endpoint(vkid, django_user_model):
+    user = {"user_id": "7", "first_name": "Anna"}
+    with FakeNetwork() as network:
+        application = grant(django_user_model.objects.create_user("x"), "vkid").credentials
+        network.answers("user_info", {"user": user})
+        assert identify(application, Token("access-token")).uid == "7"
+    assert network.calls == [Call("vkid", "user_info", {})]
 
 
 def test_a_provider_that_calls_an_address_it_has_not_named_fails_the_test(settings, anna, monkeypatch):

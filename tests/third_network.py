@@ -8,7 +8,6 @@ from typing import Any
 from django_socialgrants import exceptions
 from django_socialgrants.oauth.provider import Provider
 from django_socialgrants.oauth.values import Circuit, Credentials, Identity, Request, Response, Token, reveal
-from django_socialgrants.providers.signing import encode_params
 
 
 class Meadow(Provider):
@@ -24,6 +23,7 @@ class Meadow(Provider):
     response_types = ("code",)
     scope_separator = ","
     pkce = True
+    booleans = ("no", "yes")
     default_expires_in = 900
     uid_pattern = re.compile(r"[a-z]+(-[a-z]+)*")
     token_names = {"uid": ("who",)}
@@ -36,7 +36,7 @@ class Meadow(Provider):
         secret = reveal(credentials.client_secret if server else credentials.client_key)
         if not secret:
             raise ValueError("the secret that has to sign this call is empty")
-        signed = encode_params(params, booleans=("no", "yes")) | {
+        signed = self.encoded(params) | {
             "client_id": credentials.client_id,
             "method": method,
             "access_token": token.access_token,

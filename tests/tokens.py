@@ -23,12 +23,13 @@ EXPIRED = {"error_code": 102, "error_msg": "PARAM_SESSION_EXPIRED : Session expi
 
 
 def granted(user, app, *, expires_in=1800, **fields):
-    """A token as a login leaves it; `expires_in` seconds from now, None = the network never said."""
+    """A token of an hour ago; `expires_in` seconds from now, None = the network never said."""
     values = {
         "uid": UID[app.provider],
         "access_token": f"{app.provider}-access-token-0",
         "refresh_token": f"{app.provider}-refresh-token-0",
         "expires_at": None if expires_in is None else timezone.now() + timedelta(seconds=expires_in),
+        "created_at": timezone.now() - timedelta(hours=1),
     }
     return token_of(user, app, **values | fields)
 

@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Count
 from django.http import HttpRequest
 from django.urls import NoReverseMatch
-from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
@@ -19,9 +19,8 @@ from django_socialgrants.models import ApplicationHealth, ProviderCredentials, U
 from django_socialgrants.oauth.provider import Provider
 from django_socialgrants.oauth.values import Secret
 from django_socialgrants.registry import providers
+from django_socialgrants.storage.clock import database_time
 from django_socialgrants.web.callback import redirect_uri
-
-from .words import HEALTH_REASONS
 
 _SUFFIX = 4
 _LONG_ENOUGH = 4 * _SUFFIX
@@ -107,13 +106,13 @@ def trouble(health: ApplicationHealth | None) -> ApplicationHealth | None:
 
 
 def reason(health: ApplicationHealth) -> str | Promise:
-    return HEALTH_REASONS.get(health.reason, health.reason) or _("the last refreshes failed")
+    return health.get_reason_display() or _("the last refreshes failed")
 
 
 def paused_until(health: ApplicationHealth) -> datetime | None:
     """None when the pause is over."""
     until = health.paused_until
-    return until if until and until > timezone.now() else None
+    return until if until and until > database_time(health._state.db or DEFAULT_DB_ALIAS) else None
 
 
 def condition(health: ApplicationHealth | None) -> str:

@@ -10,8 +10,6 @@ from django.utils.translation import gettext_lazy as _
 from django_socialgrants.models import UserToken
 from django_socialgrants.storage.clock import DatabaseNow
 
-from .words import TOKEN_REASONS
-
 _DAY = 24 * 3600
 
 _Choices = list[tuple[str, Any]]
@@ -22,10 +20,10 @@ class ReasonFilter(admin.SimpleListFilter):
     parameter_name = "reason"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> _Choices:
-        return [*TOKEN_REASONS.items()]
+        return [*UserToken.Reason.choices]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[UserToken]) -> QuerySet[UserToken]:
-        return queryset.filter(reason=self.value()) if self.value() in TOKEN_REASONS else queryset
+        return queryset.filter(reason=self.value()) if self.value() in UserToken.Reason.values else queryset
 
 
 class ExpiryFilter(admin.SimpleListFilter):

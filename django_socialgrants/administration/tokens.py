@@ -25,7 +25,6 @@ from django_socialgrants.models import UserToken, UserTokenQuerySet
 
 from .filters import ExpiryFilter, ReasonFilter
 from .refreshing import MOST, refresh
-from .words import MARKED_BY_ADMIN, TOKEN_REASONS
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[UserToken]
@@ -86,7 +85,7 @@ class UserTokenAdmin(_ModelAdmin):
 
     @admin.display(description=gettext_lazy("reason"), ordering="reason")
     def why(self, token: UserToken) -> str | Promise:
-        return TOKEN_REASONS.get(token.reason, token.reason)
+        return token.get_reason_display()
 
     @admin.display(description=gettext_lazy("way in"))
     def way_in(self, token: UserToken) -> str:
@@ -132,7 +131,7 @@ class UserTokenAdmin(_ModelAdmin):
         marked = 0
         try:
             for token in queryset.filter(state=UserToken.State.ACTIVE).with_time():
-                if mark_needs_login(token, MARKED_BY_ADMIN):
+                if mark_needs_login(token, UserToken.Reason.MARKED_BY_ADMIN):
                     self._log(request, token, _("Marked as needing a login."))
                     marked += 1
         except UnsafeTransaction as error:

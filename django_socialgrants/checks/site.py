@@ -38,7 +38,7 @@ def check_apps(**kwargs: Any) -> Sequence[CheckMessage]:
 @register("socialgrants")
 def check_backend(**kwargs: Any) -> Sequence[CheckMessage]:
     """Somebody can log in with a network."""
-    if _place(_BACKEND, settings.AUTHENTICATION_BACKENDS) is not None:
+    if place(_BACKEND, settings.AUTHENTICATION_BACKENDS) is not None:
         return []
     text = _("AUTHENTICATION_BACKENDS has neither SocialGrantsBackend nor a class derived from it")
     hint = _("Add %(path)r: without it nobody can log in with a network.") % {"path": _BACKEND}
@@ -49,7 +49,7 @@ def check_backend(**kwargs: Any) -> Sequence[CheckMessage]:
 def check_middleware(**kwargs: Any) -> Sequence[CheckMessage]:
     """Sessions and users come with a request, in this order, and before what is ours."""
     sessions, authentication, social = (
-        _place(path, settings.MIDDLEWARE) for path in (_SESSIONS, _AUTHENTICATION, _SOCIAL)
+        place(path, settings.MIDDLEWARE) for path in (_SESSIONS, _AUTHENTICATION, _SOCIAL)
     )
     messages: list[CheckMessage] = []
     if sessions is None:
@@ -85,7 +85,7 @@ def check_templates(**kwargs: Any) -> Sequence[CheckMessage]:
     return [Error(text, hint=hint, id="socialgrants.E017")]
 
 
-def _place(wanted: str, paths: Iterable[str]) -> int | None:
+def place(wanted: str, paths: Iterable[str]) -> int | None:
     """Index of the first path that leads to the class named `wanted`, or to one derived from it."""
     for place, path in enumerate(paths):
         if path == wanted or wanted in _bases(path):

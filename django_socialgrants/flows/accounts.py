@@ -1,40 +1,20 @@
 """The users of this site and their accounts at networks: made for somebody new, and forgotten on request."""
 
 from collections.abc import Collection
+from functools import partial
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import models, transaction
-from django.utils.crypto import get_random_string
+from django.contrib.auth.models import AnonymousUser
+from django.db import connections, models, router, transaction
 
-from django_socialgrants import signals
 from django_socialgrants.models import ProviderCredentials, UserToken, UserTokenQuerySet
-from django_socialgrants.oauth.values import Identity
 from django_socialgrants.registry import providers
 
+from .contention import decided
 from .refusal import Refusal
-
-
-def create_user(identity: Identity, credentials: ProviderCredentials) -> AbstractBaseUser:
-    """A new user without password and rights, with a random name, and the first and last name of `identity`.
-
-    Works with any user model whose other fields have defaults. The e-mail address is *not* taken over: nothing
-    proves that it belongs to who is logging in, and other parts of a site may trust it.
-    """
-    model = get_user_model()
-    user = model()
-    username = model._meta.get_field(model.USERNAME_FIELD)
-    random = f"_{get_random_string(12, 'abcdefghijkmnpqrstuvwxyz23456789')}"
-    if isinstance(username, models.EmailField):
-        random += "@socialgrants.invalid"  # RFC 2606: can never be anybody's address
-    room = (getattr(username, "max_length", None) or 150) - len(random)
-    setattr(user, model.USERNAME_FIELD, credentials.name[:room] + random)
-    for field in model._meta.get_fields():
-        if field.name in ("first_name", "last_name") and isinstance(field, models.CharField):
-            setattr(user, field.name, getattr(identity, field.name)[: field.max_length])
-    user.set_unusable_password()
-    user.save()
-    return user
+from .revocation import say_goodbye
 
 
 def locked_out_without(tokens: UserTokenQuerySet) -> list[AbstractBaseUser]:
@@ -48,21 +28,54 @@ def locked_out_without(tokens: UserTokenQuerySet) -> list[AbstractBaseUser]:
 
 def disconnect(user: AbstractBaseUser, pk: int) -> None:
     """Forget the token `pk` of `user`, unless it is the last way to log in. Raises Refusal."""
-    own = UserToken.objects.filter(user_id=user.pk)
-    with transaction.atomic():
-        own.update(
-            generation=models.F("generation")
-        )  # a lock in every database: of two disconnects one waits
+    decided(lambda: _disconnect(user, pk))
+
+
+def _disconnect(user: AbstractBaseUser, pk: int) -> bool:
+    own = UserToken.objects.using(router.db_for_write(UserToken)).filter(user_id=user.pk)
+    with transaction.atomic(using=own.db):
+        _lock(own)
         token = own.filter(pk=pk).first()
         if token is None:
             raise Refusal("not_found")
         if locked_out_without(own.filter(pk=pk)):
             raise Refusal("last_login")
         disconnect_all([token])
+    return True
+
+
+def _lock(tokens: UserTokenQuerySet) -> None:
+    """Let one of two disconnects wait, and a run that holds some of these rows finish with them first."""
+    if connections[tokens.db].features.has_select_for_update:
+        list(
+            tokens.select_for_update().order_by("pk").values_list("pk")
+        )  # in the order in which runs lock rows
+    else:
+        tokens.update(generation=models.F("generation"))
+
+
+def forget(user: AbstractBaseUser | AnonymousUser, application: str | None = None) -> int:
+    """Forget all tokens of `user`, or those of one application; how many they were.
+
+    Whether there is another way to log in does not matter. Raises UnknownCredentials.
+    """
+    return 0 if user.pk is None else decided(lambda: _forget(user.pk, application))
+
+
+def _forget(user_pk: Any, application: str | None) -> int:
+    own = UserToken.objects.using(router.db_for_write(UserToken)).filter(user_id=user_pk)
+    if application is not None:
+        own = own.filter(credentials=ProviderCredentials.objects.using(own.db).named(application))
+    with transaction.atomic(using=own.db):
+        _lock(own)
+        tokens = list(own.order_by("pk"))
+        disconnect_all(tokens)
+    return len(tokens)
 
 
 def disconnect_all(tokens: Collection[UserToken]) -> None:
-    """Delete them. The signal is sent once the caller's transaction, if any, is committed."""
+    """Delete them. Once the caller's transaction is committed, networks are told and then the signal is sent."""
+    tokens = list(tokens)
+    models.prefetch_related_objects(tokens, "credentials")
     UserToken.objects.filter(pk__in=[token.pk for token in tokens]).delete()
-    for token in tokens:
-        signals.send_on_commit(signals.disconnected, token)
+    transaction.on_commit(partial(say_goodbye, tokens), using=router.db_for_write(UserToken))

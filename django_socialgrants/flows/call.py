@@ -52,7 +52,7 @@ def call(
     Raises ProviderError, or ValueError as `Provider.api_request` does.
     """
     provider = credentials.get_provider()
-    request = provider.api_request(credentials.to_value(), token, method, params, circuit)
+    request = provider.api_request(credentials.to_value(), token, method, provider.encoded(params), circuit)
     try:
         return announced_exchange(
             request,

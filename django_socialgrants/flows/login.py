@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 
 from django.contrib.auth import authenticate, login
 from django.contrib.auth.models import User
-from django.db import IntegrityError, OperationalError, transaction
+from django.core.exceptions import ValidationError
+from django.db import DataError, router, transaction
 from django.db.models import F
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from django_socialgrants import signals
 from django_socialgrants.conf import conf
+from django_socialgrants.events import Event, log
 from django_socialgrants.exceptions import (
     IdentityTaken,
     InvalidGrant,
@@ -29,11 +31,8 @@ from django_socialgrants.oauth.grants import Grant, ImplicitGrant, RefreshTokenG
 from django_socialgrants.oauth.values import Identity, Token
 
 from . import state
+from .contention import decided, reconnect
 from .refusal import Refusal
-
-logger = logging.getLogger("django_socialgrants")
-
-_LINK_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,7 @@ def finish(
     else:
         token = redeem(credentials, grant)
         granted = Granted(credentials, token, identify(credentials, token), grant.grant_type)
+    reconnect()
     scope = granted.token.scope or attempt.scope  # RFC 6749, section 5.1: unnamed if it is what was asked for
     granted = replace(granted, token=replace(granted.token, scope=scope))
     if not request.user.is_authenticated:
@@ -109,7 +109,14 @@ def _refreshed(credentials: ProviderCredentials, token: Token, identity: Identit
         if identify(credentials, refreshed).uid != identity.uid:
             return None
     except (ProviderError, UnsupportedGrant) as error:
-        logger.info("a refresh token from a fragment is not kept: %s", type(error).__name__)
+        log(
+            Event.NOT_KEPT,
+            "a refresh token from a fragment is not kept: %s",
+            type(error).__name__,
+            level=logging.INFO,
+            application=credentials.name,
+            reason=type(error).__name__,
+        )
         return None
     kept = refreshed.refresh_token or token.refresh_token
     return replace(refreshed, refresh_token=kept, scope=refreshed.scope or token.scope)
@@ -122,7 +129,7 @@ def identify(credentials: ProviderCredentials, token: Token) -> Identity:
     request = provider.identity_request(application, token)
     identity = signals.announced_exchange(
         request,
-        provider.parse_identity_response,
+        lambda response: provider.parse_identity_response(response, application),
         provider=provider,
         purpose="identity",
         method=str(request.params.get("method", "")),
@@ -141,29 +148,26 @@ def link(granted: Granted, *, user: User | None = None) -> UserToken:
     settings say. Many may try at once: one of them makes user and row in one transaction, the others find
     it. Raises IdentityTaken, Refusal.
     """
-    for _ in range(_LINK_ATTEMPTS):
-        try:
-            row = _find(granted)
-            if row is None:
-                row = _create(granted, user)
-                signals.send_on_commit(signals.granted, row)
-                return row
-            if user is not None and row.user_id != user.pk:
-                raise IdentityTaken("that account is connected to another user")
-            if not row.user.is_active:
-                raise Refusal("inactive_user")
-            if _replace(row, granted):
-                signals.send_on_commit(signals.granted, row)
-                return row
-        except (IntegrityError, OperationalError) as error:  # somebody else was faster, or a deadlock
-            problem = type(error).__name__
-        else:
-            problem = "the row was deleted"
-    raise Refusal("conflict", detail=problem)
+    row, recovered = decided(lambda: _link(granted, user))
+    signals.send_on_commit(signals.granted, row, recovered=recovered)
+    return row
+
+
+def _link(granted: Granted, user: User | None) -> tuple[UserToken, bool] | None:
+    """The row, and whether it needed a login until now; None when it was deleted meanwhile."""
+    row = _find(granted)
+    if row is None:
+        return _create(granted, user), False
+    if user is not None and row.user_id != user.pk:
+        raise IdentityTaken("that account is connected to another user")
+    if not row.user.is_active:
+        raise Refusal("inactive_user")
+    needed_login = row.state == UserToken.State.NEEDS_LOGIN
+    return (row, needed_login) if _replace(row, granted) else None
 
 
 def _find(granted: Granted) -> UserToken | None:
-    tokens = UserToken.objects.select_related("user")
+    tokens = UserToken.objects.using(router.db_for_write(UserToken)).with_time().select_related("user")
     row = tokens.filter(credentials=granted.credentials, uid=granted.identity.uid).first()
     if row is not None:
         row.credentials = granted.credentials
@@ -179,10 +183,11 @@ def _belongs_to(granted: Granted, user: User) -> bool:
 
 def _create(granted: Granted, user: User | None) -> UserToken:
     """A new row, with a new user when none is given. The first statement is a write: for that SQLite can wait."""
-    with transaction.atomic():
-        owner = user or _make_user(granted)
-        row = UserToken(user=owner, credentials=granted.credentials, uid=granted.identity.uid)
-        row.take(granted.token, granted.identity, grant_type=granted.grant_type)
+    with transaction.atomic(using=router.db_for_write(UserToken)):
+        # By its key, as a user who was read from a replica can't be assigned to a row of another database.
+        owner = {"user_id": user.pk} if user else {"user": _make_user(granted)}
+        row = UserToken(**owner, credentials=granted.credentials, uid=granted.identity.uid)
+        row.apply(row.changes_by_grant(granted.token, granted.identity, grant_type=granted.grant_type))
         row.save(force_insert=True)
     return row
 
@@ -190,7 +195,11 @@ def _create(granted: Granted, user: User | None) -> UserToken:
 def _make_user(granted: Granted) -> User:
     user: User | None = None
     if conf.CREATE_USERS:
-        user = import_string(conf.USER_FACTORY)(granted.identity, granted.credentials)
+        try:
+            user = import_string(conf.USER_FACTORY)(granted.identity, granted.credentials)
+        except (DataError, ValidationError) as error:
+            fields = ", ".join(getattr(error, "error_dict", {}))
+            raise Refusal("no_account", detail=f"{type(error).__name__} {fields}".rstrip()) from error
     if user is None:
         raise Refusal("unknown_identity")
     if not user.is_active:
@@ -200,10 +209,13 @@ def _make_user(granted: Granted) -> User:
 
 def _replace(row: UserToken, granted: Granted) -> bool:
     """Put the new token in place of the old one, if the row still is this user's."""
-    changed = row.take(granted.token, granted.identity, grant_type=granted.grant_type)
+    changes = row.changes_by_grant(granted.token, granted.identity, grant_type=granted.grant_type)
+    changes = row.sealed(changes)
     same = UserToken.objects.filter(pk=row.pk, user_id=row.user_id)
-    row.generation += 1
-    return bool(same.update(**row.columns(changed), generation=F("generation") + 1))
+    if not same.update(**changes, generation=F("generation") + 1):
+        return False
+    row.apply({**changes, "generation": row.generation + 1})
+    return True
 
 
 def _log_in(request: HttpRequest, granted: Granted) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
+from django.db import router
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -33,6 +34,7 @@ from django_socialgrants.models import ProviderCredentials, UserToken
 from django_socialgrants.oauth.grants import PasswordGrant
 from django_socialgrants.oauth.values import Secret, Token, reveal
 
+from .contention import reconnect
 from .login import Granted, identify, link, redeem
 from .refusal import Refusal
 
@@ -107,6 +109,7 @@ def grant_access(
         token = _redeem(credentials, PasswordGrant(username, _filled_in(ask()), scope or credentials.scope))
         token = replace(token, scope=token.scope or scope)
         granted = Granted(credentials, token, identify(credentials, token), PasswordGrant.grant_type)
+        reconnect()
         return link(granted, user=_owner(user))  # looked up again: typing takes its time
     except Refusal as refusal:
         raise NotGranted(refusal.sentence, status=1, detail=refusal.detail) from None
@@ -118,7 +121,8 @@ def grant_access(
 def _owner(natural_key: str) -> User:
     model = get_user_model()
     try:
-        user: User = model._default_manager.get_by_natural_key(natural_key)
+        users = model._default_manager.db_manager(router.db_for_write(model))
+        user: User = users.get_by_natural_key(natural_key)
     except model.DoesNotExist:
         raise NotGranted(_("There is no such user on this site."), status=2, detail=natural_key) from None
     if not user.is_active:

@@ -4,7 +4,6 @@ from contextlib import suppress
 from typing import Any
 
 from django_socialgrants import signals
-from django_socialgrants.conf import conf
 from django_socialgrants.exceptions import (
     DecryptionError,
     MalformedResponse,
@@ -16,8 +15,8 @@ from django_socialgrants.models import UserToken
 from django_socialgrants.refreshing.committed import persistently
 from django_socialgrants.refreshing.health import Health
 from django_socialgrants.refreshing.lease import is_late, row_of
-from django_socialgrants.refreshing.request import Answer, Renewal, carry_out, prepare, unsealed
-from django_socialgrants.refreshing.settlement import Settlement, Verdict, judge, store
+from django_socialgrants.refreshing.request import Renewal, Reply, carry_out, prepare, unsealed
+from django_socialgrants.refreshing.settlement import Settlement, Verdict, judge, settle
 from django_socialgrants.refreshing.turn import Turn, needs_login, require_active
 
 
@@ -28,10 +27,10 @@ def usable(token: UserToken) -> UserToken:
     ProviderError or DecryptionError when its refresh fails, UnsafeTransaction where that could be undone.
     """
     require_active(token)
-    if token.is_valid(seconds=conf.REFRESH_BEFORE):
+    if not token.is_stale():
         return token
     if not token.is_refreshable():
-        return token if token.is_valid() else _give_up(token, "expired")
+        return token if token.is_valid() else _give_up(token, UserToken.Reason.EXPIRED)
     if token.is_valid() and token.is_backing_off():
         return token
     try:
@@ -48,11 +47,13 @@ def renewed(token: UserToken) -> UserToken:
     Raises NeedsLogin, UnsafeTransaction, ProviderError, DecryptionError.
     """
     require_active(token)
-    return _successor(token) if token.is_refreshable() else _give_up(token, "session_expired")
+    if not token.is_refreshable():
+        return _give_up(token, UserToken.Reason.SESSION_EXPIRED)
+    return _successor(token, works=False)
 
 
-def _successor(token: UserToken) -> UserToken:
-    """What this or another process makes of `token`.
+def _successor(token: UserToken, *, works: bool | None = None) -> UserToken:
+    """What this or another process makes of `token`; `works` as for `prepare`.
 
     Takes at most 2 * SOCIALGRANTS_TIMEOUT, not counting a database that fails: whoever has waited does not repeat
     a request that was not answered in time. The token is claimed once, whatever becomes of the lease.
@@ -63,7 +64,7 @@ def _successor(token: UserToken) -> UserToken:
         current, known = turn.take()
         if known is None:
             return current
-        prepared = prepare(current, credentials)
+        prepared = prepare(current, credentials, works=works)
         if is_late(current):
             raise ProviderUnavailable("this process was stopped for too long to refresh the token")
     except BaseException:
@@ -77,20 +78,18 @@ def _successor(token: UserToken) -> UserToken:
             raise needs_login(current, current.reason)
         case Verdict.SUPERSEDED:
             return turn.await_others()
-    raise settlement.answer.error or MalformedResponse("the network's answer can't be used")
+    raise settlement.reply.error or MalformedResponse("the network's answer can't be used")
 
 
-def _refresh(token: UserToken, prepared: Renewal | Answer, known: Health, turn: Turn) -> Settlement:
+def _refresh(token: UserToken, prepared: Renewal | Reply, known: Health, turn: Turn) -> Settlement:
     """Refresh a claimed token and write down what came of it, for itself and for its application."""
-    answer = (
+    reply = (
         carry_out(prepared, may_repeat=lambda: not (turn.has_waited and turn.is_over()))
         if isinstance(prepared, Renewal)
         else prepared
     )
-    settlement = judge(token, answer)
-    if settlement.verdict is Verdict.NEEDS_LOGIN and known.revoked:
-        settlement.verdict = Verdict.HELD_BACK
-    store([settlement], known)
+    settlement = judge(token, reply)
+    settle([settlement], known)
     return settlement
 
 

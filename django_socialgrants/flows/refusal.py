@@ -12,7 +12,9 @@ from django_socialgrants.exceptions import (
     DecryptionError,
     IdentityTaken,
     InvalidGrant,
+    LoginRefused,
     ProviderError,
+    clean_text,
 )
 
 _START_AGAIN = _("This login is no longer valid. Please start again.")
@@ -32,14 +34,17 @@ REASONS: dict[str, tuple[int, str | Promise]] = {
     "csrf_failed": (403, _("This page is too old, or cookies are switched off. Please start again.")),
     "inactive_user": (403, _("This account is not active.")),
     "unknown_identity": (403, _("Nobody on this site is connected to that account.")),
+    "refused_by_site": (403, _("This site did not accept the login.")),
     "not_authenticated": (403, _("This site did not accept the login.")),
     "not_found": (404, _("There is nothing here.")),
     "identity_taken": (409, _("That account is already connected to somebody else on this site.")),
     "last_login": (409, _("This is your only way to log in here. Connect another account first.")),
     "bad_answer": (502, _NETWORK_FAILED),
     "misconfigured": (503, _NOT_SET_UP),
+    "no_account": (503, _("This site can't make an account for you.")),
     "conflict": (503, _("Too much is happening at once. Please try again.")),
     "unavailable": (503, _NETWORK_FAILED),
+    "call_failed": (503, _("This page needs a network that is of no help now. Please try again later.")),
     "deadline": (504, _("The network took too long to answer. Please try again later.")),
 }
 """Status and sentence by reason."""
@@ -50,14 +55,25 @@ UNREADABLE = (SuspiciousOperation, BadRequest, MultiPartParserError)
 
 
 class Refusal(Exception):
-    """`reason` is a key of REASONS; `detail` is for the log; `retry_after` is in seconds."""
+    """`reason` is a key of REASONS; `detail` is for the log; `retry_after` is in seconds.
 
-    def __init__(self, reason: str, *, detail: str = "", retry_after: int | None = None) -> None:
+    `sentence` is for the visitor, in place of that of the reason.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        detail: str = "",
+        retry_after: int | None = None,
+        sentence: str | Promise = "",
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.detail = detail
         self.retry_after = retry_after
-        self.status, self.sentence = REASONS[reason]
+        self.status, usual = REASONS[reason]
+        self.sentence = sentence or usual
 
     @classmethod
     def from_error(cls, error: Exception) -> "Refusal":
@@ -67,6 +83,9 @@ class Refusal(Exception):
         detail = f"{type(error).__name__}: {error}"
         if isinstance(error, IdentityTaken):
             return cls("identity_taken")
+        if isinstance(error, LoginRefused):
+            sentence = error.args[0] if error.args else ""
+            return cls("refused_by_site", detail=clean_text(str(sentence)), sentence=sentence)
         if isinstance(error, InvalidGrant):
             return cls("invalid_grant", detail=detail)
         if isinstance(error, ProviderError):

@@ -103,8 +103,8 @@ class Migration(migrations.Migration):
                 ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
             ],
             options={
-                "verbose_name": "provider credentials",
-                "verbose_name_plural": "provider credentials",
+                "verbose_name": "application",
+                "verbose_name_plural": "applications",
             },
         ),
         migrations.CreateModel(
@@ -142,8 +142,25 @@ class Migration(migrations.Migration):
                 ),
                 ("failures", models.PositiveIntegerField(default=0, verbose_name="failures in a row")),
                 ("paused_until", models.DateTimeField(blank=True, null=True, verbose_name="paused until")),
-                ("reason", models.CharField(blank=True, max_length=64, verbose_name="reason")),
+                (
+                    "reason",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("outage", "the network is out of order"),
+                            ("rate_limited", "the network asked for fewer requests"),
+                            (
+                                "mass_revocation",
+                                "many tokens at once were refused, so only single ones are tried",
+                            ),
+                            ("invalid_client", "the network refused the application's own credentials"),
+                        ],
+                        max_length=64,
+                        verbose_name="reason",
+                    ),
+                ),
                 ("recent", models.CharField(blank=True, max_length=100, verbose_name="recent refreshes")),
+                ("version", models.PositiveBigIntegerField(default=0, verbose_name="version")),
             ],
             options={
                 "verbose_name": "health of an application",
@@ -202,7 +219,29 @@ class Migration(migrations.Migration):
                         verbose_name="state",
                     ),
                 ),
-                ("reason", models.CharField(blank=True, max_length=64, verbose_name="reason")),
+                (
+                    "reason",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("invalid_grant", "the network refused the refresh token"),
+                            ("session_expired", "the network ended the session"),
+                            ("expired", "expired, and can't be refreshed"),
+                            ("refresh_expired", "the refresh token expired"),
+                            (
+                                "ambiguous_rotation",
+                                "a refresh was cut off, and its new refresh token is lost",
+                            ),
+                            ("identity_changed", "the network answered with somebody else's token"),
+                            ("outcome_unknown", "the last refresh was cut off"),
+                            ("undecipherable", "the stored token can't be decrypted"),
+                            ("marked_by_admin", "marked in the admin"),
+                            ("imported", "imported without a token"),
+                        ],
+                        max_length=64,
+                        verbose_name="reason",
+                    ),
+                ),
                 ("failures", models.PositiveIntegerField(default=0, verbose_name="failures in a row")),
                 (
                     "next_refresh_at",

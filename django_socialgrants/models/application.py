@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import models, router
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from django_socialgrants.exceptions import UnknownCredentials, UnknownProvider
@@ -18,9 +18,9 @@ from .validators import validate_native_redirect_uris, validate_printable, valid
 
 class ProviderCredentialsQuerySet(SealedQuerySet["ProviderCredentials"]):
     def named(self, name: str) -> "ProviderCredentials":
-        """The application of that name. Raises UnknownCredentials."""
+        """The application of that name, from the database that is written to. Raises UnknownCredentials."""
         try:
-            return self.get(name=name)
+            return self.using(router.db_for_write(self.model)).get(name=name)
         except self.model.DoesNotExist:
             raise UnknownCredentials(f"no application is named {name!r}") from None
 
@@ -76,11 +76,21 @@ class ProviderCredentials(SealedModel):
     objects = ProviderCredentialsQuerySet.as_manager()
 
     class Meta:
-        verbose_name = _("provider credentials")
-        verbose_name_plural = _("provider credentials")
+        # In Russian the admin's sentences about a row ask for a masculine noun, which "приложение" is not.
+        verbose_name = pgettext_lazy("a row, in the admin's sentences", "application")
+        verbose_name_plural = pgettext_lazy("rows, in the admin", "applications")
 
     def __str__(self) -> str:
         return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        super().save(*args, **kwargs)
+        refused = ApplicationHealth.objects.using(self._state.db).filter(
+            credentials=self.pk, reason=ApplicationHealth.Reason.INVALID_CLIENT
+        )
+        refused.update(
+            reason="", paused_until=None, version=models.F("version") + 1
+        )  # as it may be mended now
 
     def clean(self) -> None:
         self.ways = " ".join(self.ways.split())
@@ -139,10 +149,21 @@ class ProviderCredentials(SealedModel):
 
 
 class ApplicationHealth(models.Model):
-    """How an application has fared at its network's token endpoint lately: shared by all who refresh.
+    """What the network's token endpoint said lately about an application: shared by all who refresh.
 
     There is no row for an application that never had trouble.
     """
+
+    class Reason(models.TextChoices):
+        """Why an application is paused, or asked for single tokens only."""
+
+        OUTAGE = "outage", _("the network is out of order")
+        RATE_LIMITED = "rate_limited", _("the network asked for fewer requests")
+        MASS_REVOCATION = (
+            "mass_revocation",
+            _("many tokens at once were refused, so only single ones are tried"),
+        )
+        INVALID_CLIENT = "invalid_client", _("the network refused the application's own credentials")
 
     credentials = models.OneToOneField(
         ProviderCredentials,
@@ -153,10 +174,11 @@ class ApplicationHealth(models.Model):
     )
     failures = models.PositiveIntegerField(_("failures in a row"), default=0)
     paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
-    reason = models.CharField(_("reason"), max_length=64, blank=True)
+    reason = models.CharField(_("reason"), max_length=64, choices=Reason.choices, blank=True)
     recent = models.CharField(
         _("recent refreshes"), max_length=100, blank=True
     )  # "1" for a refusal, else "0"
+    version = models.PositiveBigIntegerField(_("version"), default=0)  # changes with every change
 
     class Meta:
         verbose_name = _("health of an application")

@@ -1,22 +1,25 @@
 """What users granted."""
 
+import logging
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 
 from django.conf import settings
-from django.db import models
+from django.db import models, router
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_socialgrants.conf import conf
+from django_socialgrants.events import Event, log
 from django_socialgrants.oauth.provider import Provider
 from django_socialgrants.oauth.reading import seconds
 from django_socialgrants.oauth.values import Identity, Token
 from django_socialgrants.registry import providers
-from django_socialgrants.storage.clock import DatabaseNow
+from django_socialgrants.storage.clock import DatabaseNow, database_time
 from django_socialgrants.storage.fields import EncryptedField, SealedModel, SealedQuerySet
 
 from .application import ProviderCredentials
@@ -30,8 +33,12 @@ class UserTokenQuerySet(SealedQuerySet["UserToken"]):
     def bulk_create(self, objs: Iterable["UserToken"], *args: Any, **kwargs: Any) -> list["UserToken"]:
         objs = list(objs)
         models.prefetch_related_objects(objs, "credentials")  # of those that have only its id
+        clock: tuple[datetime | None, float] = (None, 0)
         for token in objs:
+            if token.database_now is None:
+                token.database_now, token.read_at = clock  # one of them asks, if any
             token.schedule()
+            clock = token.database_now, token.read_at
         return super().bulk_create(objs, *args, **kwargs)
 
 
@@ -41,6 +48,23 @@ class UserToken(SealedModel):
     class State(models.TextChoices):
         ACTIVE = "active", _("active")
         NEEDS_LOGIN = "needs_login", _("needs login")
+
+    class Reason(models.TextChoices):
+        """Why a token needs a login, or what is doubtful about an active one."""
+
+        INVALID_GRANT = "invalid_grant", _("the network refused the refresh token")
+        SESSION_EXPIRED = "session_expired", _("the network ended the session")
+        EXPIRED = "expired", _("expired, and can't be refreshed")
+        REFRESH_EXPIRED = "refresh_expired", _("the refresh token expired")
+        AMBIGUOUS_ROTATION = (
+            "ambiguous_rotation",
+            _("a refresh was cut off, and its new refresh token is lost"),
+        )
+        IDENTITY_CHANGED = "identity_changed", _("the network answered with somebody else's token")
+        OUTCOME_UNKNOWN = "outcome_unknown", _("the last refresh was cut off")
+        UNDECIPHERABLE = "undecipherable", _("the stored token can't be decrypted")
+        MARKED_BY_ADMIN = "marked_by_admin", _("marked in the admin")
+        IMPORTED = "imported", _("imported without a token")
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="social_tokens", verbose_name=_("user")
@@ -60,7 +84,7 @@ class UserToken(SealedModel):
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
     refresh_expires_at = models.DateTimeField(_("refresh token expires at"), null=True, blank=True)
     state = models.CharField(_("state"), max_length=16, choices=State.choices, default=State.ACTIVE)
-    reason = models.CharField(_("reason"), max_length=64, blank=True)
+    reason = models.CharField(_("reason"), max_length=64, choices=Reason.choices, blank=True)
     failures = models.PositiveIntegerField(_("failures in a row"), default=0)
     next_refresh_at = models.DateTimeField(_("next refresh at"), null=True, blank=True)
     generation = models.PositiveBigIntegerField(_("generation"), default=0)
@@ -107,16 +131,27 @@ class UserToken(SealedModel):
         if self.state != self.State.ACTIVE or not self.is_refreshable():
             return
         if self.expires_at is None and (provider := self._known_provider()):
-            self.expires_at = timezone.now() + timedelta(seconds=provider.default_expires_in)
+            self.expires_at = self.now + timedelta(seconds=provider.default_expires_in)
         if self.next_refresh_at is None and self.expires_at is not None:
-            self.next_refresh_at = self.expires_at - timedelta(seconds=conf.REFRESH_BEFORE)
+            self.next_refresh_at = self.expires_at - self._margin()
 
     @property
     def now(self) -> datetime:
-        """The time by the database's clock, or by this host's for a row that was not read with it."""
+        """The time by the database's clock, which is asked unless the row was read `with_time()`."""
         if self.database_now is None:
-            return timezone.now()
+            self.database_now = database_time(self._state.db or router.db_for_write(UserToken))
+            self.read_at = time.monotonic()
         return self.database_now + timedelta(seconds=time.monotonic() - self.read_at)
+
+    def _margin(self) -> timedelta:
+        """How long before its expiry the token is to be refreshed."""
+        if self.expires_at is None:
+            return timedelta(0)
+        return _margin(self.expires_at - (self.refreshed_at or self.created_at))
+
+    def is_stale(self) -> bool:
+        """Whether the token had better be refreshed before it is used: it is about to expire, or has expired."""
+        return self.expires_at is not None and self.now >= self.expires_at - self._margin()
 
     def is_valid(self, *, seconds: float = 0) -> bool:
         """Whether the access token lives for at least so many seconds more, as far as its expiry tells."""
@@ -145,67 +180,67 @@ class UserToken(SealedModel):
         if not (self.refresh_token or self.scope):
             return False  # seen without asking what the network can do, which may cost a query
         provider = self._known_provider()
-        return provider is not None and provider.can_refresh(self.to_value())
+        return provider is not None and _can_refresh(provider, self.to_value())
 
     def _known_provider(self) -> Provider | None:
         return providers().get(self.credentials.provider)
 
-    def take(self, token: Token, identity: Identity, *, grant_type: str) -> list[str]:
-        """Put a newly granted token in place of whatever this row holds; the names of the changed fields.
+    def changes_by_grant(
+        self, token: Token, identity: Identity, *, grant_type: str, granted_at: datetime | None = None
+    ) -> dict[str, Any]:
+        """What a newly granted token changes: values by field, for `apply()` or `sealed()`.
 
-        Only in memory. A stored refresh token is kept when the grant brings none.
+        It was granted now, or at `granted_at`. A stored refresh token is kept when the grant brings none.
         """
-        now = timezone.now()
-        return self._put(
-            token,
-            now,
-            grant_type=grant_type,
-            session_secret=token.session_secret,
-            device_id=token.device_id,
-            token_type=token.token_type[:64],
-            scope=token.scope[:1000],
-            profile={**identity.profile, **identity.names(), "email": identity.email},
-            created_at=now,
-            refreshed_at=None,
-        )
+        now = granted_at or self.now
+        changes = {
+            "grant_type": grant_type,
+            "session_secret": token.session_secret,
+            "device_id": token.device_id,
+            "token_type": token.token_type[:64],
+            "scope": token.scope[:1000],
+            "profile": {**identity.profile, **identity.names(), "email": identity.email},
+            "created_at": now,
+            "refreshed_at": None,
+        }
+        return changes | self._changes(token, now, scope=token.scope)
 
-    def renew(self, token: Token) -> list[str]:
-        """Put a refreshed token in place of this one; the names of the changed fields.
+    def changes_by_refresh(self, token: Token) -> dict[str, Any]:
+        """What a refreshed token changes: values by field, for `apply()` or `sealed()`.
 
-        Only in memory. What the answer does not name (RFC 6749, section 6) stays as it is.
+        What the answer does not name (RFC 6749, section 6) stays as it is.
         """
-        named = {
+        now = self.now
+        named: dict[str, Any] = {
             "session_secret": token.session_secret,
             "token_type": token.token_type[:64],
             "scope": token.scope[:1000],
         }
-        now = self.now
-        return self._put(
-            token, now, refreshed_at=now, **{name: value for name, value in named.items() if value}
-        )
+        changes = {name: value for name, value in named.items() if value}
+        return changes | {"refreshed_at": now} | self._changes(token, now, scope=token.scope or self.scope)
 
-    def _put(self, token: Token, now: datetime, **changes: Any) -> list[str]:
-        """Set access and refresh token, their times and `changes`; whatever was wrong with the old one is over."""
+    def _changes(self, token: Token, now: datetime, *, scope: str) -> dict[str, Any]:
+        """Access and refresh token with their times; whatever was wrong with the old ones is over."""
         provider = self.credentials.get_provider()
-        life = seconds(token.expires_in)
-        changes |= {
+        named = seconds(token.expires_in)
+        life = timedelta(seconds=provider.default_expires_in if named is None else named)
+        refresh_token = token.refresh_token or self.refresh_token
+        is_refreshable = _can_refresh(provider, replace(token, refresh_token=refresh_token, scope=scope))
+        changes: dict[str, Any] = {
             "access_token": token.access_token,
-            "expires_at": now + timedelta(seconds=provider.default_expires_in if life is None else life),
+            "expires_at": now + life,
             "state": self.State.ACTIVE,
             "reason": "",
             "failures": 0,
-            "next_refresh_at": None,
+            "next_refresh_at": now + life - _margin(life) if is_refreshable else None,
             "lease_owner": "",
             "lease_until": None,
         }
         if token.refresh_token:
-            life = provider.refresh_lifetime
+            refresh_life = provider.refresh_lifetime
             changes["refresh_token"] = token.refresh_token
-            changes["refresh_expires_at"] = now + timedelta(seconds=life) if life else None
-        for name, value in changes.items():
-            setattr(self, name, value)
-        self.schedule()
-        return list(changes)
+            changes["refresh_expires_at"] = now + timedelta(seconds=refresh_life) if refresh_life else None
+        return changes
 
     def to_value(self) -> Token:
         """The token as the pure part of this package knows it."""
@@ -218,3 +253,18 @@ class UserToken(SealedModel):
             token_type=self.token_type,
             device_id=self.device_id,
         )
+
+
+def _margin(life: timedelta) -> timedelta:
+    """REFRESH_BEFORE, but at most a tenth of a token's life: else a short one would always be about to expire."""
+    return max(min(timedelta(seconds=conf.REFRESH_BEFORE), life / 10), timedelta(0))
+
+
+def _can_refresh(provider: Provider, token: Token) -> bool:
+    """What the network's code says; should that fail, no new token is lost for it."""
+    try:
+        return provider.can_refresh(token)
+    except Exception:
+        text = "%s can't say whether a token can be refreshed"
+        log(Event.NETWORK_CODE, text, provider.title, level=logging.ERROR, reason="can_refresh", trace=True)
+        return bool(token.refresh_token)

@@ -5,15 +5,17 @@ that is done by `transport`, `models` and `flows`.
 """
 
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any, ClassVar, NoReturn
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, quote_plus, urlencode
 
 from django_socialgrants.exceptions import InvalidClient, UnsupportedGrant
 
 from .grants import Grant, PasswordGrant
+from .parameters import encode_params
 from .reading import ReadsAnswers
-from .values import Circuit, Credentials, Request, Token
+from .values import Circuit, Credentials, Request, Secret, Token, reveal
 
 
 class Provider(ReadsAnswers):
@@ -34,15 +36,21 @@ class Provider(ReadsAnswers):
     token_endpoints: Mapping[str, str] = {}
     """Token endpoint by grant_type; a grant that is absent is not supported."""
     api_endpoint: str = ""
-    identity_endpoint: str = ""
+    identity_endpoint = ""
+    """Where it says whose a token is; "" where that is a call of its API, `identity_call`."""
     revocation_endpoint: str = ""
-    """Where it says whose a token is, if that is no call of its API, and where a token is revoked (RFC 7009)."""
+    """Where a token is revoked (RFC 7009); "" where it can't be."""
 
     # --- what a network may say --------------------------------------------------------------------------
 
     response_types: tuple[str, ...] = ("code", "token")
     """Those of the authorization endpoint: "code" and "token" (the implicit grant)."""
     scope_separator: str = " "
+    client_authentication: str = "client_secret_post"
+    """How a token request proves which application it comes from, in the words of OpenID Connect: by a secret in
+    the body or the header ("client_secret_post", "client_secret_basic": RFC 6749, 2.3.1), or not ("none")."""
+    booleans: tuple[str, str] = ("false", "true")
+    """Its words for False and True, as parameters of a call."""
     pkce: bool = False
     """Whether it takes part in PKCE (RFC 7636) with S256."""
     ways: Mapping[str, str] = {}
@@ -108,21 +116,18 @@ class Provider(ReadsAnswers):
         return {}
 
     def token_request(self, credentials: Credentials, grant: Grant) -> Request:
-        """The access token request (RFC 6749, sections 4.1.3, 4.3.2 and 6), the client named in its body.
+        """The access token request (RFC 6749, sections 4.1.3, 4.3.2 and 6).
 
         The grant's `state` is sent where `echoes_state` says so. Raises UnsupportedGrant when the network does not
         offer the grant.
         """
         url = self.token_endpoints.get(grant.grant_type) or self._unsupported(f"{grant.grant_type} grant")
-        params = grant.params() | {
-            "client_id": credentials.client_id,
-            "client_secret": credentials.client_secret,
-        }
+        params = grant.params()
         if isinstance(grant, PasswordGrant) and grant.scope:
             params["scope"] = self.scope_separator.join(grant.scope.split())
         if not self.echoes_state:
             params.pop("state", None)
-        return Request("POST", url, params)
+        return self._authenticated(credentials, url, params)
 
     # --- signed calls ------------------------------------------------------------------------------------
 
@@ -134,27 +139,40 @@ class Provider(ReadsAnswers):
         params: Mapping[str, Any],
         circuit: Circuit,
     ) -> Request:
-        """A signed call of the network's `method`; `params` are plain Python values.
+        """A signed call of the network's `method`; `params` are what `encoded` has made of the caller's.
 
-        Raises ValueError for a reserved parameter name, a value that has no form on the wire, or when the
-        secret of the circuit is empty. `providers.signing` helps with all of it.
+        Raises ValueError when the secret of the circuit is empty.
         """
         raise NotImplementedError
+
+    def encoded(self, params: Mapping[str, Any]) -> dict[str, str | Secret]:
+        """Python values as the `params` of a call, see `encode_params`; what is encoded already stays as it is.
+
+        Raises ValueError for a reserved name, and for a value that has no form on the wire.
+        """
+        return encode_params(params, booleans=self.booleans)
 
     def identity_request(self, credentials: Credentials, token: Token) -> Request:
         """The request whose answer names the owner of `token`, for `parse_identity_response` to read.
 
-        By default `identity_call`, signed with the application's own secret.
+        The token alone in the body (RFC 6750, section 2.2), for the `identity_endpoint`; where there is none,
+        `identity_call`, signed with the application's own secret.
         """
+        if self.identity_endpoint:
+            return Request("POST", self.identity_endpoint, {"access_token": token.access_token})
         method, params = self.identity_call()
-        return self.api_request(credentials, token, method, params, Circuit.SERVER_SERVER)
+        return self.api_request(credentials, token, method, self.encoded(params), Circuit.SERVER_SERVER)
 
     def revocation_request(self, credentials: Credentials, token: Token) -> Request | None:
         """The request that takes back what `token` stands for (RFC 7009), for `parse_revocation` to read.
 
-        None when the network has none, or none for this token.
+        By default it names the refresh token if there is one. None when the network knows no revocation, or none
+        of this token.
         """
-        return None
+        if not self.revocation_endpoint:
+            return None
+        params = {"token": token.refresh_token or token.access_token}
+        return self._authenticated(credentials, self.revocation_endpoint, params)
 
     def keep_alive_call(self, token: Token) -> tuple[str, Mapping[str, Any]] | None:
         """The call that prolongs a token which has no refresh token; None when there is none.
@@ -175,6 +193,19 @@ class Provider(ReadsAnswers):
             raise InvalidClient("invalid_client", "no client_secret is stored")
 
     # --- help for subclasses -----------------------------------------------------------------------------
+
+    def _authenticated(
+        self, credentials: Credentials, url: str, params: Mapping[str, str | Secret]
+    ) -> Request:
+        """A request that proves which application it comes from, as `client_authentication` says."""
+        if self.client_authentication == "client_secret_basic":
+            pair = (quote_plus(reveal(part)) for part in (credentials.client_id, credentials.client_secret))
+            basic = Secret(f"Basic {b64encode(':'.join(pair).encode()).decode()}")
+            return Request("POST", url, params, {"Authorization": basic})
+        client: dict[str, str | Secret] = {"client_id": credentials.client_id}
+        if self.client_authentication == "client_secret_post" and credentials.client_secret:
+            client["client_secret"] = credentials.client_secret
+        return Request("POST", url, {**params, **client})
 
     def _unsupported(self, what: str) -> NoReturn:
         raise UnsupportedGrant(f"{self.title} does not support the {what}")

@@ -16,15 +16,19 @@ from django_socialgrants.exceptions import (
     MalformedResponse,
     OAuthError,
     ProviderError,
+    ProviderUnavailable,
     SessionExpired,
     clean_text,
 )
 
 from .grants import Grant
-from .values import Identity, Response, Secret, Token, reveal
+from .values import Credentials, Identity, Response, Secret, Token, reveal
 
 # RFC 6749, appendix A: tokens are made of VSCHAR. The length is ours.
 _VSCHARS = re.compile(r"[\x20-\x7e]{1,4096}")
+_INVALID_TOKEN = re.compile(r'\berror="?invalid_token\b')
+# What stands for an HTTP status that a redirect or a 200 can't have: RFC 6749, section 4.1.2.1, and RFC 8628, 3.5.
+_UNAVAILABLE = {"server_error": 500, "temporarily_unavailable": 503, "slow_down": 429}
 _CENTURY = 100 * 365 * 24 * 3600
 
 
@@ -32,6 +36,7 @@ class ReadsAnswers:
     """The half of `Provider` that reads. The attributes are what a network may say about its answers."""
 
     title: str
+    identity_endpoint: str = ""
     uid_pattern: ClassVar[re.Pattern[str]] = re.compile(r"[0-9]{1,32}", re.ASCII)
     """What a whole user id looks like."""
     token_names: Mapping[str, tuple[str, ...]] = {}
@@ -41,6 +46,8 @@ class ReadsAnswers:
     """Its dialects of invalid_grant at a token endpoint: values of `error`, and codes of its REST errors."""
     api_errors: Mapping[type[APIError], tuple[int, ...]] = {}
     """Codes of its REST errors by what they mean; any other code is a plain APIError."""
+    result_name: str = ""
+    """Under which name the result of a call stands in its answer; "" = the answer is the result."""
     echoes_state: bool = False
     """Whether a token request carries a `state`, which its answer has to repeat if it names one."""
 
@@ -85,7 +92,7 @@ class ReadsAnswers:
 
         Raises what `parse_token` raises, and MalformedResponse for an answer to another request.
         """
-        data = response.json()
+        data = self.json_in(response)
         token = self.parse_token(data)
         if not 200 <= response.status < 300:
             raise MalformedResponse(f"{self.title}: HTTP {response.status} with a token")
@@ -93,27 +100,52 @@ class ReadsAnswers:
             raise MalformedResponse(f"{self.title}: the token answer repeats another state")
         return replace(token, device_id=grant.device_id)
 
-    # --- API ---------------------------------------------------------------------------------------------
+    # --- other endpoints ---------------------------------------------------------------------------------
 
     def parse_api(self, response: Response) -> Any:
-        """The result of a call. Raises APIError, or MalformedResponse for anything that is no result."""
-        data = response.json()
+        """The result of a call. Raises as `parse_answer`, and MalformedResponse where `result_name` is missing."""
+        data = self.parse_answer(response)
+        if not self.result_name:
+            return data
+        if not isinstance(data, Mapping) or self.result_name not in data:
+            raise MalformedResponse(f"{self.title}: neither {self.result_name} nor an error")
+        return data[self.result_name]
+
+    def parse_answer(self, response: Response) -> Any:
+        """The JSON in the answer of an endpoint to which an access token was presented.
+
+        A token that is called invalid, in the header or the body (RFC 6750, section 3.1), is a SessionExpired;
+        raises APIError, OAuthError or MalformedResponse for whatever else is no result.
+        """
+        if response.status == 401 and _INVALID_TOKEN.search(response.headers.get("www-authenticate", "")):
+            raise SessionExpired(401, "invalid_token")
+        data = self.json_in(response)
         if error := self.error_in(data):
+            if isinstance(error, OAuthError) and error.error == "invalid_token":
+                raise SessionExpired(401, error.description)
             raise error
         if not 200 <= response.status < 300:
             raise MalformedResponse(f"{self.title}: HTTP {response.status} without an error in its body")
         return data
 
     def identity_call(self) -> tuple[str, Mapping[str, Any]]:
-        """Method and parameters of the call that names the owner of the token it is made with."""
+        """Method and parameters of the call that names the owner of the token it is made with.
+
+        Not asked for where there is an `identity_endpoint`.
+        """
         raise NotImplementedError
 
     def parse_identity(self, result: Any) -> Identity:
-        """Who the result of `identity_call` names; `identity_from` helps. Raises MalformedResponse."""
+        """Who a result of `identity_call` or an answer of the `identity_endpoint` names; `identity_from` helps.
+
+        Raises MalformedResponse.
+        """
         raise NotImplementedError
 
-    def parse_identity_response(self, response: Response) -> Identity:
+    def parse_identity_response(self, response: Response, credentials: Credentials) -> Identity:
         """Who the answer to `Provider.identity_request` names. Raises as `parse_api` and `parse_identity`."""
+        if self.identity_endpoint:
+            return self.parse_identity(self.parse_answer(response))
         try:
             return self.parse_identity(self.parse_api(response))
         except APIError as error:
@@ -127,7 +159,7 @@ class ReadsAnswers:
         """
         if response.body or not 200 <= response.status < 300:
             with suppress(InvalidGrant, SessionExpired):
-                self.parse_api(response)
+                self.parse_answer(response)
 
     # --- errors ------------------------------------------------------------------------------------------
 
@@ -147,11 +179,19 @@ class ReadsAnswers:
             return None if code is None else self.api_error(code, data.get("error_msg"))
         if not isinstance(error, str):
             return MalformedResponse(f"{self.title}: an error that is no string")
+        if status := _UNAVAILABLE.get(error):
+            gateway_status = 502 if status == 500 else 503
+            text = f"{self.title}: {error}"
+            return ProviderUnavailable(text, sent=True, status=status, gateway_status=gateway_status)
         kinds = {"invalid_client": InvalidClient, "unauthorized_client": InvalidClient}
         kind = InvalidGrant if error in self.invalid_grant_errors else kinds.get(error, OAuthError)
         return kind(error, data.get("error_description"))
 
-    # --- help for subclasses
+    # --- help for subclasses -----------------------------------------------------------------------------
+
+    def json_in(self, response: Response) -> Any:
+        """The JSON in any answer. Raises MalformedResponse, or what the network means by something else."""
+        return response.json()
 
     def parse_uid(self, value: object) -> str:
         """`value` (a string, or an integer as JSON has it) as user id. Raises MalformedResponse."""
@@ -160,8 +200,9 @@ class ReadsAnswers:
             self._malformed("uid")
         return uid
 
-    def identity_from(self, data: Any) -> Identity:
-        """The identity in an object with uid, name, first_name, last_name and email: only uid must be there.
+    def identity_from(self, data: Any, *, uid: str = "uid") -> Identity:
+        """The identity in an object with name, first_name, last_name, email and what `uid` names, which alone must
+        be there.
 
         Of the rest of the object the strings, numbers and booleans are kept as `profile`, cleaned.
         """
@@ -172,9 +213,9 @@ class ReadsAnswers:
         profile = {
             clean_text(name): clean_text(value, limit=500) if isinstance(value, str) else value
             for name, value in data.items()
-            if isinstance(value, (str, int, float)) and name not in ("uid", *named)
+            if isinstance(value, (str, int, float)) and name not in (uid, *named)
         }
-        return Identity(uid=self.parse_uid(data.get("uid")), **named, profile=profile)
+        return Identity(uid=self.parse_uid(data.get(uid)), **named, profile=profile)
 
     def api_error(self, code: object, message: object = "") -> ProviderError:
         """The error for a network's code, an integer or a digit string."""

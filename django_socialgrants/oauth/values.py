@@ -121,6 +121,10 @@ class Token(SecretFields):
 
     _secrets = ("access_token", "refresh_token", "session_secret", "device_id")
 
+    def bearer(self) -> dict[str, str | Secret]:
+        """The header that carries the access token of a call (RFC 6750, section 2.1)."""
+        return {"Authorization": Secret(f"Bearer {reveal(self.access_token)}")}
+
 
 @dataclass(frozen=True)
 class Identity:

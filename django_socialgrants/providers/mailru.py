@@ -6,10 +6,11 @@ from typing import Any
 
 from django_socialgrants import exceptions
 from django_socialgrants.oauth.grants import Grant
+from django_socialgrants.oauth.parameters import check_method
 from django_socialgrants.oauth.provider import Provider
 from django_socialgrants.oauth.values import Circuit, Credentials, Identity, Request, Secret, Token
 
-from .signing import check_method, encode_params, signature
+from .signing import signature
 
 
 class MailRu(Provider):
@@ -25,6 +26,7 @@ class MailRu(Provider):
     }
     api_endpoint = "https://www.appsmail.ru/platform/api"
     labels = {"client_id": "app_id", "client_secret": "secret_key", "client_key": "private_key"}
+    booleans = ("0", "1")
     default_expires_in = 24 * 3600
     token_names = {"uid": ("x_mailru_vid",)}
     invalid_grant_codes = frozenset({102, 105})
@@ -50,7 +52,7 @@ class MailRu(Provider):
     def api_request(
         self, credentials: Credentials, token: Token, method: str, params: Mapping[str, Any], circuit: Circuit
     ) -> Request:
-        signed = encode_params(params, booleans=("0", "1"))
+        signed = self.encoded(params)
         signed |= {"app_id": credentials.client_id, "method": check_method(method)}
         if token.access_token:
             signed["session_key"] = Secret(token.access_token)  # decrypted now, once

@@ -6,10 +6,11 @@ from typing import Any
 
 from django_socialgrants import exceptions
 from django_socialgrants.oauth.grants import Grant, PasswordGrant
+from django_socialgrants.oauth.parameters import check_method
 from django_socialgrants.oauth.provider import Provider
 from django_socialgrants.oauth.values import Circuit, Credentials, Identity, Request, Secret, Token, reveal
 
-from .signing import check_method, encode_params, md5_hex, signature
+from .signing import md5_hex, signature
 
 _API = "https://api.ok.ru"
 
@@ -72,7 +73,7 @@ class OK(Provider):
     def api_request(
         self, credentials: Credentials, token: Token, method: str, params: Mapping[str, Any], circuit: Circuit
     ) -> Request:
-        signed: dict[str, str | Secret] = encode_params(params, booleans=("false", "true"))
+        signed = self.encoded(params)
         access_token = Secret(token.access_token)  # in clear: a stored secret is decrypted by every reveal()
         signed |= {"application_key": Secret(credentials.client_key), "format": "json"}
         signed["method"] = check_method(method)

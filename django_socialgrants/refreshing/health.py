@@ -1,50 +1,58 @@
-"""How an application fares at its network's token endpoint, and when it had better be left alone.
+"""When an application had better be left alone: the one policy for runs and for refreshes on demand.
 
-Kept in the database, so that the next run and every web process know it too:
+Every answer of a token endpoint is `News` about its application, and `Health.after()` says what it means:
 
 * a network that says "too many requests" is not asked again before the time it names;
 * after 10 failures in a row an application is paused, and probed with a single token ever more rarely;
-* when half of the tokens are suddenly refused (the valve of `flows.refresh_due`), single tokens are tried
-  until one is accepted again.
+* when half of the last 100 tokens were refused, and 50 at least, no more are believed to be dead (the valve):
+  single tokens are tried until one is accepted.
+
+What is known is kept in the database, so that the next run and every web process know it too. `learn()` counts the
+answers before the tokens that they are about are marked, in the order in which they came. A row is replaced only
+if nobody has changed it meanwhile, so that answers which others hear at the same time are counted as well.
 """
 
 import random
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import NamedTuple, Self
 
 from django.db import IntegrityError, router, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, QuerySet
 
 from django_socialgrants.models import ApplicationHealth, ProviderCredentials
 from django_socialgrants.storage.clock import DatabaseNow
 
-OUTAGE = "outage"
-RATE_LIMITED = "rate_limited"
-MASS_REVOCATION = "mass_revocation"
-INVALID_CLIENT = "invalid_client"
+from .committed import persistently
 
+Reason = ApplicationHealth.Reason
+
+_WINDOW, _MASS = 100, 50
 _MANY_FAILURES = 10  # in a row
 _LONGEST_PAUSE = 3600
 _PAUSE = 30  # seconds, where the network names none
 
 
-@dataclass(frozen=True)
-class Health:
-    """`pause` is in seconds, 0 = none.
+class Sign(Enum):
+    """What one answer says about the application that asked."""
 
-    `refused` says that it is because of the application's own secret, which an operator may have mended meanwhile;
-    `probing` that a single token is to be tried first; `revoked` that tokens were refused in masses; `recent` has
-    a "1" for each of the last refreshes that was refused, and a "0" for the others; `troubled` says that there is
-    anything to be forgotten.
-    """
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    """The token was refused."""
+    FAILED = "failed"
+    THROTTLED = "throttled"
+    """Too many requests."""
+    CLIENT_REFUSED = "client_refused"
+    """That is, its own secret."""
 
-    pause: float = 0
-    refused: bool = False
-    probing: bool = False
-    revoked: bool = False
-    recent: str = ""
-    troubled: bool = False
+
+class News(NamedTuple):
+    """A sign, and how long the network asked to be left alone."""
+
+    sign: Sign
+    seconds: float | None = None
 
 
 def back_off(failures: int) -> float:
@@ -53,99 +61,174 @@ def back_off(failures: int) -> float:
     return jitter * min(30 << min(failures, 10), _LONGEST_PAUSE)
 
 
-def health(credentials: ProviderCredentials) -> Health:
+@dataclass(frozen=True)
+class Health:
+    """What is known about an application. `recent` has a "1" for each of the last refreshes that was refused, and
+    a "0" for the others; it is empty when all were accepted.
+    """
+
+    failures: int = 0
+    paused_until: datetime | None = None
+    reason: str = ""
+    recent: str = ""
+
+    def pause(self, now: datetime | None) -> float:
+        """Seconds for which the application is to be left alone; 0 = it may be asked."""
+        if self.paused_until is None or now is None:
+            return 0
+        return max((self.paused_until - now).total_seconds(), 0)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the network refused the application's own secret."""
+        return self.reason == Reason.INVALID_CLIENT
+
+    @property
+    def is_revoked(self) -> bool:
+        """Whether the valve is closed."""
+        return self.reason == Reason.MASS_REVOCATION
+
+    @property
+    def is_probing(self) -> bool:
+        """Whether a single token is to be tried first."""
+        return self.is_refused or self.is_revoked or self.failures >= _MANY_FAILURES
+
+    def after(self, news: News, known: Self, now: datetime) -> "Health":
+        """What is known once an answer has come to a request that was begun when all that was `known`."""
+        match news.sign:
+            case Sign.ACCEPTED:
+                return self._accepted(known)
+            case Sign.REFUSED:
+                return self._refused()
+            case Sign.FAILED:
+                return self._failed(now)
+            case Sign.THROTTLED:
+                return self._paused(news.seconds, Reason.RATE_LIMITED, now)
+            case Sign.CLIENT_REFUSED:
+                return self._paused(None, Reason.INVALID_CLIENT, now)
+
+    def _accepted(self, known: "Health") -> "Health":
+        """What was wrong before the network was asked is over; a pause or a valve that came meanwhile stands."""
+        recent = (self.recent + "0")[-_WINDOW:]
+        after = replace(self, failures=0, recent=recent if "1" in recent else "")
+        if self.reason == Reason.OUTAGE:
+            return replace(after, paused_until=None, reason="")
+        if self.paused_until == known.paused_until:
+            after = replace(after, paused_until=None)
+        if self.reason == known.reason and (self.is_revoked or after.paused_until is None):
+            after = replace(after, reason="", recent="" if self.is_revoked else after.recent)
+        return after
+
+    def _refused(self) -> "Health":
+        recent = (self.recent + "1")[-_WINDOW:]
+        count = recent.count("1")
+        is_mass = self.is_revoked or (count >= _MASS and 2 * count >= len(recent))
+        return replace(self, recent=recent, reason=Reason.MASS_REVOCATION if is_mass else self.reason)
+
+    def _failed(self, now: datetime) -> "Health":
+        """In a pause none is counted: those are requests that were on their way when it began."""
+        if self.pause(now):
+            return self
+        after = replace(self, failures=self.failures + 1)
+        if after.failures < _MANY_FAILURES:
+            return after
+        return after._paused(back_off(after.failures - _MANY_FAILURES), Reason.OUTAGE, now)
+
+    def _paused(self, seconds: float | None, reason: Reason, now: datetime) -> "Health":
+        """Paused for so many seconds (1 s to 1 h), if it is not paused for longer anyway."""
+        until = now + timedelta(seconds=_PAUSE if seconds is None else min(max(seconds, 1), _LONGEST_PAUSE))
+        if self.paused_until is not None and self.paused_until > until:
+            return self
+        return replace(self, paused_until=until, reason=self.reason if self.is_revoked else reason)
+
+
+class Known(NamedTuple):
+    """What is known about an application, and the database's time when it was read."""
+
+    health: Health
+    now: datetime | None = None
+
+    @property
+    def pause(self) -> float:
+        return self.health.pause(self.now)
+
+
+def look(credentials: ProviderCredentials) -> Known:
     """What is known about an application; one query."""
-    row = _rows(credentials).annotate(database_now=DatabaseNow()).first()
-    if row is None:
-        return Health()
-    if _is_mended(row, credentials):
-        return Health(recent=row.recent, troubled=True)
-    pause = (row.paused_until - row.database_now).total_seconds() if row.paused_until else 0
-    revoked = row.reason == MASS_REVOCATION
-    return Health(
-        pause=max(pause, 0),
-        refused=row.reason == INVALID_CLIENT,
-        probing=revoked or row.failures >= _MANY_FAILURES,
-        revoked=revoked,
-        recent=row.recent,
-        troubled=bool(row.failures or row.paused_until or row.reason),
+    return persistently(lambda: _known(_row(credentials.pk)))
+
+
+def learn(
+    credentials: ProviderCredentials, news: Sequence[News], known: Health, *, ends: float | None = None
+) -> Known:
+    """Count what the network said, oldest first; what is known afterwards.
+
+    `known` is what was known when those requests were begun. Nothing is read or written where all is well.
+    """
+    if known == Health() and all(item.sign is Sign.ACCEPTED for item in news):
+        return Known(known)
+    return persistently(lambda: _learn(credentials, news, known), ends=ends)
+
+
+def _learn(credentials: ProviderCredentials, news: Sequence[News], known: Health) -> Known:
+    while True:
+        row = _row(credentials.pk)
+        if row is None:
+            row = _create(credentials.pk)
+        if row is None:  # the application was deleted meanwhile
+            return Known(known)
+        before, now = _known(row)
+        after = before
+        for item in news:
+            after = after.after(item, known, row.database_now)  # type: ignore[attr-defined]  # annotated
+        if after == before or _replace(row, after):
+            return Known(after, now)
+
+
+def lift_valve(credentials: ProviderCredentials) -> None:
+    """An operator believes the network: refused tokens are dead, and counted anew."""
+    persistently(
+        lambda: (
+            _rows(credentials.pk)
+            .filter(reason=Reason.MASS_REVOCATION)
+            .update(reason="", recent="", version=F("version") + 1)
+        )
     )
-
-
-def _is_mended(row: ApplicationHealth, credentials: ProviderCredentials) -> bool:
-    """Whether an application that was refused has been saved since: somebody will have corrected its secret."""
-    if row.reason != INVALID_CLIENT or row.paused_until is None:
-        return False
-    return credentials.updated_at > row.paused_until - timedelta(seconds=_PAUSE)
-
-
-def succeeded(credentials: ProviderCredentials, known: Health) -> None:
-    """The network gave a token: whatever was `known` to be wrong before it was asked is over.
-
-    A pause that it has asked for meanwhile stands, and so does a valve that somebody has closed meanwhile.
-    """
-    rows = _rows(credentials)
-    if known.revoked:
-        rows.filter(reason=MASS_REVOCATION).update(reason="", recent="")
-    rows.exclude(Q(reason=MASS_REVOCATION) | _asked_for_pause()).update(paused_until=None, reason="")
-    rows.update(failures=0)
-
-
-def failed(credentials: ProviderCredentials) -> bool:
-    """Count a failure; True if the application is paused from now on.
-
-    In a pause none is counted: those are requests that were on their way when it began.
-    """
-    _create(credentials)
-    awake = _rows(credentials).exclude(paused_until__gt=DatabaseNow())
-    if not awake.update(failures=F("failures") + 1):
-        return True
-    failures = awake.values_list("failures", flat=True).first() or 0
-    if failures < _MANY_FAILURES:
-        return False
-    seconds = back_off(failures - _MANY_FAILURES)
-    awake.exclude(reason=MASS_REVOCATION).update(reason=OUTAGE)
-    awake.update(paused_until=DatabaseNow(seconds))
-    return True
-
-
-def pause(credentials: ProviderCredentials, seconds: float | None = None, *, reason: str) -> None:
-    """Leave the application alone for so many seconds (1 s to 1 h), if it is not paused for longer anyway."""
-    _create(credentials)
-    until = DatabaseNow(_PAUSE if seconds is None else min(max(seconds, 1), _LONGEST_PAUSE))
-    shorter = _rows(credentials).exclude(paused_until__gt=until)
-    shorter.exclude(reason=MASS_REVOCATION).update(reason=reason)
-    shorter.update(paused_until=until)
-
-
-def close_valve(credentials: ProviderCredentials) -> None:
-    """From now on only single tokens are tried, until one is accepted or an operator decides."""
-    _create(credentials)
-    _rows(credentials).update(reason=MASS_REVOCATION)
 
 
 def resume(credentials: ProviderCredentials) -> None:
     """An operator says that all is well: the application is asked again at once, whatever was remembered."""
-    _rows(credentials).update(failures=0, paused_until=None, reason="", recent="")
+    _rows(credentials.pk).update(**asdict(Health()), version=F("version") + 1)
 
 
-def remember(credentials: ProviderCredentials, recent: str) -> None:
-    """Keep which of the last refreshes were refused, for the next run to go on counting."""
-    _create(credentials)
-    _rows(credentials).update(recent=recent)
+def _known(row: ApplicationHealth | None) -> Known:
+    if row is None:
+        return Known(Health())
+    health = Health(row.failures, row.paused_until, row.reason, row.recent)
+    return Known(health, row.database_now)  # type: ignore[attr-defined]  # annotated
 
 
-def _asked_for_pause() -> Q:
-    return Q(reason=RATE_LIMITED, paused_until__gt=DatabaseNow())
+def _row(pk: int) -> ApplicationHealth | None:
+    return _rows(pk).annotate(database_now=DatabaseNow()).first()
 
 
-def _rows(credentials: ProviderCredentials) -> QuerySet[ApplicationHealth]:
+def _rows(pk: int) -> QuerySet[ApplicationHealth]:
     alias = router.db_for_write(ApplicationHealth)
-    return ApplicationHealth.objects.using(alias).filter(credentials=credentials.pk)
+    return ApplicationHealth.objects.using(alias).filter(credentials=pk)
 
 
-def _create(credentials: ProviderCredentials) -> None:
-    """Have a row; without one when the application was deleted meanwhile."""
-    rows = _rows(credentials)
-    with suppress(IntegrityError), transaction.atomic(using=rows.db):
-        rows.get_or_create(credentials_id=credentials.pk)
+def _create(pk: int) -> ApplicationHealth | None:
+    """A row, whoever makes it; None when the application was deleted meanwhile."""
+    rows = _rows(pk)
+    try:
+        with transaction.atomic(using=rows.db):
+            rows.create(credentials_id=pk)
+    except IntegrityError:
+        pass
+    return _row(pk)
+
+
+def _replace(row: ApplicationHealth, health: Health) -> bool:
+    """Whether the row still was as it was read, and now holds `health`."""
+    same = _rows(row.credentials_id).filter(version=row.version)
+    return bool(same.update(**asdict(health), version=row.version + 1))

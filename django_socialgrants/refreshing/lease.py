@@ -3,27 +3,41 @@
 A lease is taken by one conditional UPDATE, ends by itself on the database's clock, and is given back by its
 owner alone. One that ended by itself belonged to a process that died or froze: nobody knows what became of its
 request, and the token's `reason` says so from then on.
+
+Statements name whose token a row is, or the owner of its lease: a connection that sees other tables than the
+caller's (another schema, another tenant) finds nothing there. Several rows are locked in the order of their keys,
+as everybody does who changes several tokens in one transaction.
 """
 
 import os
 import platform
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
-from typing import Any, NamedTuple, Self
+from functools import lru_cache, partial
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, cast
 
 from django.db import connections, router, transaction
 from django.db.backends.utils import CursorWrapper
-from django.db.models import Case, F, Q, Value, When
+from django.db.models import Case, F, Field, Q, Value, When
 
 from django_socialgrants.conf import conf
 from django_socialgrants.models import UserToken, UserTokenQuerySet
 from django_socialgrants.storage.clock import DatabaseNow
 
-OUTCOME_UNKNOWN = "outcome_unknown"
-"""The reason of an active token whose refresh may have been carried out without our hearing of it."""
+from .committed import persistently
+
+Changes = Mapping[str, Any]
+"""Values by field, secrets sealed."""
+
+_AS_CLAIMED = ("id", "generation", "lease_owner", "credentials", "uid", "user")
+
+if TYPE_CHECKING:
+    _Field = Field[Any, Any]
 
 
 def stored() -> UserTokenQuerySet:
@@ -48,7 +62,7 @@ def new_owner() -> str:
 
 def claim(tokens: UserTokenQuerySet, owner: str) -> int:
     """Take the lease of those of `tokens` that are active and free; how many they are."""
-    abandoned = When(lease_owner__gt="", then=Value(OUTCOME_UNKNOWN))
+    abandoned = When(lease_owner__gt="", then=Value(UserToken.Reason.OUTCOME_UNKNOWN))
     return tokens.filter(free(), state=UserToken.State.ACTIVE).update(
         reason=Case(abandoned, default=F("reason")),  # first: MariaDB sees what stands left of an expression
         lease_owner=owner,
@@ -64,60 +78,95 @@ def is_late(token: UserToken) -> bool:
     return time.monotonic() - token.read_at > conf.LEASE - 2.5 * conf.TIMEOUT
 
 
-class Held(NamedTuple):
-    """A token's row as it was claimed."""
+def claim_many(tokens: UserTokenQuerySet, owner: str) -> None:
+    """The same for a batch. Rows that somebody else has locked are left to them, where the database can."""
 
-    pk: int
-    generation: int
-    owner: str
+    def attempt() -> None:
+        with transaction.atomic(using=tokens.db):
+            claim(_locked(tokens, skip_locked=True), owner)
 
-    @classmethod
-    def of(cls, token: UserToken) -> Self:
-        return cls(token.pk, token.generation, token.lease_owner)
+    persistently(attempt)
 
 
-def write(held: Sequence[Held], changes: Sequence[Mapping[str, Any]]) -> list[bool]:
+def _locked(tokens: UserTokenQuerySet, *, skip_locked: bool = False) -> UserTokenQuerySet:
+    """The same rows, locked one by one in the order of their keys."""
+    features = connections[tokens.db].features
+    if not features.has_select_for_update:
+        return tokens
+    skip_locked = skip_locked and features.has_select_for_update_skip_locked
+    in_order = tokens.order_by("pk").select_for_update(skip_locked=skip_locked)
+    return stored().filter(pk__in=list(in_order.values_list("pk", flat=True)))
+
+
+def write(
+    tokens: Sequence[UserToken],
+    changes: Sequence[Changes],
+    *,
+    was_tried: bool = False,
+    ends: float | None = None,
+) -> list[bool]:
     """Change claimed rows; for each whether it still was as claimed, and so was changed.
 
-    `changes` has values by field for each row; secrets are sealed. Several rows go in one transaction, as a
-    commit costs more than everything else about a refresh; and as plain SQL, which the ORM would build anew for
-    every row at twice the cost of sending it.
+    Several rows go in one transaction, as a commit costs more than everything else about a refresh; and as plain
+    SQL, which the ORM would build anew for every row at twice the cost of sending it. When the database fails all
+    is tried again, until `ends` as `persistently` says. A row that a try has changed whose success the database
+    could not report counts as changed; `was_tried` says that there was such a try before.
     """
-    statements = [_statement(row, values) for row, values in zip(held, changes, strict=True)]
-    by_sql: dict[str, list[list[Any]]] = {}
-    for sql, params in statements:
-        by_sql.setdefault(sql, []).append(params)
+    statements = [_statement(token, values) for token, values in zip(tokens, changes, strict=True)]
+
+    def attempt() -> list[bool]:
+        nonlocal was_tried
+        is_retry, was_tried = was_tried, True
+        written = _execute_all(statements)
+        if is_retry and not all(written):
+            return list(map(_holds, tokens, changes, written))
+        return written
+
+    return persistently(attempt, ends=ends)
+
+
+_Statement = tuple[str, list[Any]]
+
+
+def _execute_all(statements: Sequence[_Statement]) -> list[bool]:
     alias = router.db_for_write(UserToken)
-    if len(held) > 1:
+    in_order = sorted(range(len(statements)), key=lambda number: statements[number][1][-len(_AS_CLAIMED)])
+    if len(statements) > 1:
         with suppress(_Changed), transaction.atomic(using=alias), connections[alias].cursor() as cursor:
-            for sql, rows in by_sql.items():
+            for sql, group in groupby((statements[number] for number in in_order), key=itemgetter(0)):
+                rows = [params for _, params in group]
                 cursor.executemany(sql, rows)
                 if cursor.rowcount != len(rows):
                     raise _Changed
-            return [True] * len(held)
+            return [True] * len(statements)
     with connections[alias].cursor() as cursor:  # one by one, to learn which
-        return [_execute(cursor, sql, params) for sql, params in statements]
+        return [_execute(cursor, *statement) for statement in statements]
 
 
 class _Changed(Exception):
     """Not all rows were as they were claimed."""
 
 
-def _statement(row: Held, values: Mapping[str, Any]) -> tuple[str, list[Any]]:
+def _statement(token: UserToken, values: Changes) -> _Statement:
     connection = connections[router.db_for_write(UserToken)]
-    sql, fields = _update(connection.alias, tuple(values))
-    return sql, [*(field.get_db_prep_save(values[field.name], connection) for field in fields), *row]
+    sql, changed, same = _update(connection.alias, tuple(values))
+    params = [field.get_db_prep_save(values[field.name], connection) for field in changed]
+    return sql, params + [field.get_db_prep_save(getattr(token, field.attname), connection) for field in same]
 
 
 @lru_cache(maxsize=32)
-def _update(alias: str, names: tuple[str, ...]) -> tuple[str, list[Any]]:
-    """The UPDATE of a held row that sets the fields `names`, and these fields."""
+def _update(alias: str, names: tuple[str, ...]) -> tuple[str, "list[_Field]", "list[_Field]"]:
+    """The UPDATE of a claimed row that sets the fields `names`; these fields, and those in its WHERE."""
     meta, quote = UserToken._meta, connections[alias].ops.quote_name
-    by_name = {field.name: field for field in meta.concrete_fields}
-    fields = [by_name[name] for name in names]
-    columns = ", ".join(f"{quote(str(field.column))} = %s" for field in fields)
-    where = " AND ".join(f"{quote(name)} = %s" for name in ("id", "generation", "lease_owner"))
-    return f"UPDATE {quote(meta.db_table)} SET {columns} WHERE {where}", fields  # noqa: S608  # names only
+    changed = [_field(name) for name in names]
+    same = [_field(name) for name in _AS_CLAIMED]
+    columns = ", ".join(f"{quote(str(field.column))} = %s" for field in changed)
+    where = " AND ".join(f"{quote(str(field.column))} = %s" for field in same)
+    return f"UPDATE {quote(meta.db_table)} SET {columns} WHERE {where}", changed, same  # noqa: S608  # names only
+
+
+def _field(name: str) -> "_Field":
+    return cast("_Field", UserToken._meta.get_field(name))
 
 
 def _execute(cursor: CursorWrapper, sql: str, params: list[Any]) -> bool:
@@ -125,6 +174,45 @@ def _execute(cursor: CursorWrapper, sql: str, params: list[Any]) -> bool:
     return bool(cursor.rowcount)
 
 
-def release(token: UserToken) -> None:
-    """Give one's own lease back, nothing else."""
-    row_of(token).filter(lease_owner=token.lease_owner).update(lease_owner="", lease_until=None)
+def _holds(token: UserToken, values: Changes, is_written: bool) -> bool:
+    """Whether the row has been written, now or by an earlier try: it holds the very same values."""
+    if is_written:
+        return True
+    now = row_of(token).first()
+    return now is not None and all(_is_same(getattr(now, name), value) for name, value in values.items())
+
+
+def _is_same(stored: Any, value: Any) -> bool:
+    """Secrets by their ciphertexts, which are never alike for two encryptions of one text."""
+    return bool(getattr(stored, "ciphertext", stored) == getattr(value, "ciphertext", value))
+
+
+def keep_rotated(token: UserToken, changes: Changes) -> bool:
+    """Put the refresh token in `changes` in place of the one that was presented, if a new grant has kept that.
+
+    The grant came while the network rotated the refresh token, and brought none; its row would hold a dead one.
+    Returns True if it was so.
+    """
+    granted = row_of(token).filter(
+        created_at__gt=token.created_at, state=UserToken.State.ACTIVE, refresh_token=token.refresh_token
+    )
+    kept = {name: changes[name] for name in ("refresh_token", "refresh_expires_at")}
+    return bool(persistently(partial(granted.update, **kept, generation=F("generation") + 1)))
+
+
+def release(tokens: Sequence[UserToken], *, ends: float | None = None) -> None:
+    """Give one's own leases back, nothing else."""
+    by_owner: dict[str, list[int]] = defaultdict(list)
+    for token in tokens:
+        by_owner[token.lease_owner].append(token.pk)
+    ours = Q()
+    for owner, pks in by_owner.items():
+        ours |= Q(lease_owner=owner, pk__in=pks)
+
+    def attempt() -> None:
+        rows = stored().filter(ours)
+        with transaction.atomic(using=rows.db):
+            _locked(rows).update(lease_owner="", lease_until=None)
+
+    if tokens:
+        persistently(attempt, ends=ends)

@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
 from django_socialgrants import signals
+from django_socialgrants.events import Event, log
 from django_socialgrants.exceptions import (
     DecryptionError,
     InvalidClient,
@@ -20,29 +21,30 @@ from django_socialgrants.exceptions import (
     SocialGrantsError,
     UnsupportedGrant,
 )
-from django_socialgrants.models import UserToken
+from django_socialgrants.models import ApplicationHealth, UserToken
 
 from . import health
-from .committed import persistently
-from .health import Health, back_off
-from .lease import OUTCOME_UNKNOWN, Held, stored, write
-from .request import REFRESH_EXPIRED, Answer
+from .health import Health, Known, News, Sign, back_off
+from .lease import keep_rotated, write
+from .request import Reply, TooEarly
 
-logger = logging.getLogger("django_socialgrants")
+Reason = UserToken.Reason
 
-UNDECIPHERABLE = "undecipherable"
+LOST_KEY = "lost_key"
 
 _DAY = 24 * 3600
 
 
 class Verdict(StrEnum):
-    """What an answer means for a token and, in the latter cases, for its whole application."""
+    """What a reply means for a token and, in the latter cases, for its whole application."""
 
     REFRESHED = "refreshed"
     NEEDS_LOGIN = "needs_login"
     FAILED = "failed"
     SUPERSEDED = "superseded"
     """Somebody else changed or deleted the token meanwhile; what they did stands."""
+    POSTPONED = "postponed"
+    """Nothing was sent: the token is tried when it has expired."""
     PAUSED = "paused"
     """Too many requests: the token is as good as before."""
     STOPPED = "stopped"
@@ -56,152 +58,204 @@ class Settlement:
     """A claimed token, what came of its refresh, and what that means: to be stored."""
 
     token: UserToken
+    reply: Reply
     verdict: Verdict
     reason: str
-    answer: Answer
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Values for the token's row, secrets sealed; empty before the first try to write them."""
+    is_over: bool = False
+    """Written, or found to be superseded."""
 
 
-def judge(token: UserToken, answer: Answer) -> Settlement:
-    """What `answer` means for `token`."""
-    return Settlement(token, *_verdict(token, answer), answer)
+def judge(token: UserToken, reply: Reply) -> Settlement:
+    """What `reply` means for `token`."""
+    return Settlement(token, reply, *_verdict(token, reply))
 
 
-def _verdict(token: UserToken, answer: Answer) -> tuple[Verdict, str]:
+def _verdict(token: UserToken, reply: Reply) -> tuple[Verdict, str]:
     """The verdict, and its reason in one word."""
-    match answer.error:
+    match reply.error:
         case None:
-            uid = answer.token.uid if answer.token else ""
+            uid = reply.token.uid if reply.token else ""
             same = uid in ("", token.uid)
-            return (Verdict.REFRESHED, "") if same else (Verdict.NEEDS_LOGIN, "identity_changed")
-        case InvalidGrant(error=error) if error == REFRESH_EXPIRED:
-            return Verdict.NEEDS_LOGIN, REFRESH_EXPIRED
+            return (Verdict.REFRESHED, "") if same else (Verdict.NEEDS_LOGIN, Reason.IDENTITY_CHANGED)
         case InvalidGrant():
-            doubtful = answer.doubtful or token.reason == OUTCOME_UNKNOWN
-            return Verdict.NEEDS_LOGIN, "ambiguous_rotation" if doubtful else "invalid_grant"
+            return Verdict.NEEDS_LOGIN, _why_refused(token, reply)
         case SessionExpired():
-            return Verdict.NEEDS_LOGIN, "session_expired"
+            return Verdict.NEEDS_LOGIN, Reason.SESSION_EXPIRED
         case InvalidClient() | InvalidSignature():
-            return Verdict.STOPPED, health.INVALID_CLIENT
+            return Verdict.STOPPED, ApplicationHealth.Reason.INVALID_CLIENT
         case DecryptionError(key_known=False, fingerprint=fingerprint) if fingerprint:
-            return Verdict.STOPPED, "lost_key"
+            return Verdict.STOPPED, LOST_KEY
         case DecryptionError():
-            return Verdict.FAILED, UNDECIPHERABLE
+            return Verdict.FAILED, Reason.UNDECIPHERABLE
         case RateLimited() | ProviderUnavailable(status=429):
-            return Verdict.PAUSED, health.RATE_LIMITED
+            return Verdict.PAUSED, ApplicationHealth.Reason.RATE_LIMITED
+        case TooEarly():
+            return Verdict.POSTPONED, Reason.OUTCOME_UNKNOWN
         case error:
+            if _is_lost_for_good(token, reply):
+                return Verdict.NEEDS_LOGIN, Reason.AMBIGUOUS_ROTATION
             return Verdict.FAILED, type(error).__name__
 
 
-def store(settlements: Sequence[Settlement], known: Health) -> bool:
-    """Write down what came of the refreshes of claimed tokens, and give their leases back.
+def _why_refused(token: UserToken, reply: Reply) -> Reason:
+    if _is_doubtful(token, reply):
+        return Reason.AMBIGUOUS_ROTATION
+    if token.refresh_expires_at is not None and token.refresh_expires_at <= token.now:
+        return Reason.REFRESH_EXPIRED
+    return Reason.INVALID_GRANT
 
-    A new token comes first, before anything else is written or anybody told; but an application is paused before
-    leases are given back, as somebody may be waiting for them. When the database fails all is tried again for half
-    a minute. Then every token is as its row is; but where the lease was lost or the token changed nothing is
-    written, the verdict becomes SUPERSEDED, and the token is worth nothing any more.
 
-    True if the application, of which `known` was known, is to be left alone from now on.
+def _is_doubtful(token: UserToken, reply: Reply) -> bool:
+    """Whether the network may have refreshed the token without our hearing of it."""
+    return reply.doubtful or token.reason == Reason.OUTCOME_UNKNOWN
+
+
+def _is_lost_for_good(token: UserToken, reply: Reply) -> bool:
+    """Whether the refresh token must not be presented again: two answers to it were lost already."""
+    is_fatal = bool(token.refresh_token) and token.credentials.get_provider().reuse_is_fatal
+    return is_fatal and reply.doubtful and token.reason == Reason.OUTCOME_UNKNOWN
+
+
+def settle(
+    settlements: Sequence[Settlement], known: Health, *, believe: bool = False, ends: float | None = None
+) -> Known:
+    """Write down what came of the refreshes of one application's tokens, oldest first, and give their leases back.
+
+    New tokens are written before anything else, and everything before anybody is told; what the replies say about
+    the application, of which `known` was known, is counted before tokens are marked. `believe` counts no refusals:
+    an operator says that refused tokens are dead. When the database fails all is tried again, until `ends` on the
+    monotonic clock, by default for half a minute.
+
+    Afterwards each token object matches its row. If a lease was lost or the row changed in the meantime, nothing
+    is written, the verdict is SUPERSEDED and the object must not be used. May be called again when interrupted.
+    Returns what is known about the application now.
     """
-    new = [settlement for settlement in settlements if settlement.verdict is Verdict.REFRESHED]
-    others = [settlement for settlement in settlements if settlement.verdict is not Verdict.REFRESHED]
-    if new:
-        _write(new)
-        if known.troubled:
-            persistently(lambda: health.succeeded(new[0].token.credentials, known))
-    is_paused = [_learn(settlement) for settlement in others]
-    if others:
-        _write(others)
-    return any(is_paused)
+    open_ones = [settlement for settlement in settlements if not settlement.is_over]
+    news = [item for settlement in open_ones if (item := _news(settlement, believe=believe))]
+    _write([one for one in open_ones if one.verdict is Verdict.REFRESHED], ends)
+    after = Known(known)
+    if news:
+        after = health.learn(open_ones[0].token.credentials, news, known, ends=ends)
+    others = [one for one in open_ones if not one.is_over]
+    for settlement in others:
+        if after.health.is_revoked and not believe and _is_refusal(settlement):
+            settlement.verdict = Verdict.HELD_BACK
+    _write(others, ends)
+    return after
 
 
-def _write(settlements: Sequence[Settlement]) -> None:
-    held = [Held.of(settlement.token) for settlement in settlements]
-    changes = [_changes(settlement) for settlement in settlements]
-    written = persistently(lambda: write(held, changes))
+def _is_refusal(settlement: Settlement) -> bool:
+    """Whether the network refused the token; that it sent somebody else's, or nothing, is another matter."""
+    return settlement.verdict is Verdict.NEEDS_LOGIN and isinstance(
+        settlement.reply.error, (InvalidGrant, SessionExpired)
+    )
+
+
+def _news(settlement: Settlement, *, believe: bool) -> News | None:
+    """What a reply says about the application."""
+    error = settlement.reply.error
+    if _is_refusal(settlement):
+        return None if believe else News(Sign.REFUSED)
+    match settlement.verdict:
+        case Verdict.REFRESHED:
+            return News(Sign.ACCEPTED)
+        case Verdict.PAUSED:
+            return News(Sign.THROTTLED, getattr(error, "retry_after", None))
+        case Verdict.STOPPED if isinstance(error, ProviderError):
+            return News(Sign.CLIENT_REFUSED)
+        case Verdict.FAILED | Verdict.NEEDS_LOGIN if isinstance(error, ProviderError):
+            return News(Sign.FAILED)
+    return None
+
+
+def _write(settlements: Sequence[Settlement], ends: float | None) -> None:
+    if not settlements:
+        return
+    was_tried = any(settlement.changes for settlement in settlements)
+    for settlement in settlements:
+        settlement.changes = settlement.changes or settlement.token.sealed(_changes(settlement))
+    written = write(
+        [settlement.token for settlement in settlements],
+        [settlement.changes for settlement in settlements],
+        was_tried=was_tried,
+        ends=ends,
+    )
     for settlement, is_written in zip(settlements, written, strict=True):
-        if is_written or _is_ours(settlement):
+        settlement.is_over = True
+        if is_written:
+            settlement.token.apply(settlement.changes)
             _tell(settlement)
-        else:
-            settlement.verdict = Verdict.SUPERSEDED
+            continue
+        if settlement.verdict is Verdict.REFRESHED and settlement.changes.get("refresh_token"):
+            keep_rotated(settlement.token, settlement.changes)
+        settlement.verdict = Verdict.SUPERSEDED
 
 
 def _changes(settlement: Settlement) -> dict[str, Any]:
-    """Values for the token's row, which the token itself gets, too."""
-    token, answer = settlement.token, settlement.answer
-    names = ["lease_owner", "lease_until"]
-    token.lease_owner, token.lease_until = "", None
+    """Values for the token's row."""
+    token, reply = settlement.token, settlement.reply
+    changes: dict[str, Any] = {"lease_owner": "", "lease_until": None}
     match settlement.verdict:
-        case Verdict.REFRESHED if answer.token is not None:
-            names += [*token.renew(answer.token), "generation"]
-            token.generation += 1
+        case Verdict.REFRESHED if reply.token is not None:
+            changes |= token.changes_by_refresh(reply.token)
+            changes |= {"generation": token.generation + 1}
         case Verdict.NEEDS_LOGIN:
-            token.state, token.reason, token.next_refresh_at = (
-                UserToken.State.NEEDS_LOGIN,
-                settlement.reason,
-                None,
-            )
-            names += ["state", "reason", "next_refresh_at"]
-        case Verdict.HELD_BACK:
-            token.next_refresh_at = token.now + timedelta(seconds=back_off(0))
-            names += ["next_refresh_at"]
-        case Verdict.FAILED:
-            _put_off(token, settlement)
-            names += ["failures", "reason", "next_refresh_at"]
-    return token.columns(dict.fromkeys(names))
+            changes |= {"state": UserToken.State.NEEDS_LOGIN, "reason": settlement.reason}
+            changes |= {"next_refresh_at": None}
+        case Verdict.POSTPONED:
+            changes |= {"next_refresh_at": token.expires_at}
+        case Verdict.HELD_BACK | Verdict.FAILED:
+            changes |= _put_off(settlement)
+    return changes
 
 
-def _put_off(token: UserToken, settlement: Settlement) -> None:
+def _put_off(settlement: Settlement) -> dict[str, Any]:
     """Try again later, or never, if nothing was asked of the network and never could be."""
-    error = settlement.answer.error
-    undecipherable = settlement.reason == UNDECIPHERABLE
-    delay = _DAY if undecipherable else back_off(token.failures)  # the former is hardly going to mend
-    doubtful = settlement.answer.doubtful or token.reason == OUTCOME_UNKNOWN
-    token.reason = UNDECIPHERABLE if undecipherable else OUTCOME_UNKNOWN if doubtful else ""
-    never = isinstance(error, UnsupportedGrant)
-    token.next_refresh_at = None if never else token.now + timedelta(seconds=delay)
-    token.failures += 1
+    token, reply = settlement.token, settlement.reply
+    reason, delay = "", back_off(token.failures)
+    if settlement.reason == Reason.UNDECIPHERABLE:
+        reason, delay = Reason.UNDECIPHERABLE, _DAY  # hardly going to mend
+    elif _is_doubtful(token, reply):
+        reason = Reason.OUTCOME_UNKNOWN
+    again = token.now + timedelta(seconds=delay)
+    if token.credentials.get_provider().reuse_is_fatal and reply.doubtful and token.expires_at:
+        again = max(again, token.expires_at)
+    never = isinstance(reply.error, UnsupportedGrant)
+    return {
+        "reason": reason,
+        "failures": token.failures + 1,
+        "next_refresh_at": None if never else again,
+    }
 
 
-def _is_ours(settlement: Settlement) -> bool:
-    """Whether the row was written after all, by a try whose success the database could not report."""
-    token = settlement.token
-    if settlement.verdict is not Verdict.REFRESHED:
-        return False
-    now = persistently(stored().filter(pk=token.pk, generation=token.generation).first)
-    return now is not None and bool(now.access_token == token.access_token)
+_EVENTS = {Verdict.REFRESHED: Event.REFRESHED, Verdict.NEEDS_LOGIN: Event.NEEDS_LOGIN}
 
 
 def _tell(settlement: Settlement) -> None:
-    token, verdict, error = settlement.token, settlement.verdict, settlement.answer.error
+    token, verdict, error = settlement.token, settlement.verdict, settlement.reply.error
     level = logging.INFO if verdict is Verdict.REFRESHED else logging.WARNING
     why = f": {settlement.reason}" if settlement.reason else ""
     detail = f" ({error})" if isinstance(error, SocialGrantsError) else ""
-    logger.log(level, "token %s of %s: %s%s%s", token.pk, token.credentials.name, verdict.value, why, detail)
+    log(
+        _EVENTS.get(verdict, Event.NOT_REFRESHED),
+        "token %s of %s: %s%s%s",
+        *(token.pk, token.credentials.name, verdict.value, why, detail),
+        level=level,
+        application=token.credentials.name,
+        token=token.pk,
+        reason=settlement.reason or ("" if verdict is Verdict.REFRESHED else verdict.value),
+    )
     if verdict is Verdict.REFRESHED:
         signals.send(signals.refreshed, token)
     elif verdict is Verdict.NEEDS_LOGIN:
         signals.send(signals.needs_login, token)
 
 
-def _learn(settlement: Settlement) -> bool:
-    """Remember what an answer says about the application; True if it is paused from now on."""
-    credentials, error = settlement.token.credentials, settlement.answer.error
-    match settlement.verdict:
-        case Verdict.PAUSED:
-            seconds = getattr(error, "retry_after", None)
-            persistently(lambda: health.pause(credentials, seconds, reason=health.RATE_LIMITED))
-            return True
-        case Verdict.STOPPED if isinstance(error, ProviderError):
-            persistently(lambda: health.pause(credentials, reason=health.INVALID_CLIENT))
-            return True
-        case Verdict.FAILED if isinstance(error, ProviderError):
-            return persistently(lambda: health.failed(credentials))
-    return False
-
-
-def halts(answer: Answer) -> bool:
-    """Whether an answer alone tells that no further request of the application makes sense now."""
-    match answer.error:
+def halts(reply: Reply) -> bool:
+    """Whether a reply alone tells that no further request of the application makes sense now."""
+    match reply.error:
         case InvalidClient() | InvalidSignature() | RateLimited() | ProviderUnavailable(status=429):
             return True
     return False

@@ -47,7 +47,7 @@ class Turn:
         if self._may_be_ours:
             self._token.lease_owner = self._owner
             with suppress(DatabaseError, InterfaceError, UnsafeTransaction):
-                persistently(lambda: release(self._token), patient=False)
+                persistently(lambda: release([self._token]), patient=False)
 
     def is_over(self) -> bool:
         return time.monotonic() > self._ends
@@ -137,12 +137,12 @@ def _sees(rows: UserTokenQuerySet) -> bool:
 
 def fit(credentials: ProviderCredentials) -> health.Health:
     """The health of an application that may be asked now. Raises ProviderUnavailable in a pause."""
-    known = health.health(credentials)
+    known = health.look(credentials)
     if known.pause:
         raise ProviderUnavailable(
             f"refreshes for {credentials.name!r} are paused", retry_after=int(known.pause) + 1
         )
-    return known
+    return known.health
 
 
 def require_active(token: UserToken) -> None:
@@ -153,4 +153,5 @@ def require_active(token: UserToken) -> None:
 
 def needs_login(token: UserToken, reason: str) -> NeedsLogin:
     name = token.credentials.name
-    return NeedsLogin(f"the user must grant access to {name!r} again: {reason}", reason=reason)
+    message = f"the user must grant access to {name!r} again: {reason}"
+    return NeedsLogin(message, reason=reason, application=name)

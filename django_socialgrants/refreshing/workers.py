@@ -3,8 +3,9 @@
 import threading
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Generic, TypeVar
+
+from django_socialgrants.events import Event, log
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -13,20 +14,21 @@ Result = TypeVar("Result")
 class Workers(Generic[Job, Result]):
     """`work(job)` is done by at most `workers` threads, which the keys of the jobs share.
 
-    Jobs of one key are begun in order. `results` has what `work` returned, in the order of completion; `work` must
-    not raise.
+    Jobs of one key are begun in order. `results` has what `work` returned, in the order of completion; they are
+    left there until the caller takes them out. `work` must not raise.
     """
 
     def __init__(self, workers: int, work: Callable[[Job], Result]) -> None:
         self.share = workers
         """How many threads may work for one key."""
-        self.results: SimpleQueue[Result] = SimpleQueue()
+        self.results: deque[Result] = deque()
         self._workers = workers
         self._work = work
         self._waiting: dict[object, deque[Job]] = {}
         self._busy: dict[object, int] = {}
         self._changed = threading.Condition()
-        self._threads = 0
+        self._has_results = threading.Event()
+        self._threads: list[threading.Thread] = []
         self._is_over = False
 
     def divide(self, keys: int) -> None:
@@ -36,24 +38,45 @@ class Workers(Generic[Job, Result]):
             self._changed.notify_all()
 
     def put(self, key: object, job: Job) -> None:
+        """Have a job done, by fewer threads where the system allows no more; RuntimeError where it allows none."""
         with self._changed:
+            if len(self._threads) < self._workers:
+                self._add_thread()
             self._waiting.setdefault(key, deque()).append(job)
             self._busy.setdefault(key, 0)
-            if self._threads < self._workers:
-                self._threads += 1
-                threading.Thread(target=self._run, daemon=True).start()
             self._changed.notify()
 
+    def wait(self) -> None:
+        """Until there is a result."""
+        self._has_results.wait()
+        self._has_results.clear()
+
     def end(self) -> None:
-        """Let the threads end; no more jobs are taken."""
+        """Begin with no job any more, and wait for those that are being done: all results are there then."""
         with self._changed:
             self._is_over = True
             self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _add_thread(self) -> None:
+        thread = threading.Thread(target=self._run, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            if not self._threads:
+                raise
+            text = "only %d of %d threads could be started"
+            log(Event.RUN, text, len(self._threads), self._workers, reason="threads")
+            self._workers = len(self._threads)
+        else:
+            self._threads.append(thread)
 
     def _run(self) -> None:
         while (taken := self._take()) is not None:
             key, job = taken
-            self.results.put(self._work(job))
+            self.results.append(self._work(job))
+            self._has_results.set()
             with self._changed:
                 self._busy[key] -= 1
                 self._changed.notify()

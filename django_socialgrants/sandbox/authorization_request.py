@@ -9,6 +9,8 @@ from urllib.parse import quote, urlencode, urlsplit
 from django.http import QueryDict
 from django.utils.translation import gettext as _
 
+from django_socialgrants.exceptions import clean_text
+
 from .models import Application
 from .networks import PKCE, Network
 from .web import Repeated, single_values
@@ -51,7 +53,11 @@ class AuthorizationRequest:
             raise Unacceptable(_("There is no application with this client_id."))
         redirect_uri = params.get("redirect_uri", "")
         if not application.allows_redirect(redirect_uri):
-            raise Unacceptable(_("The redirect_uri is not one of those registered for this application."))
+            text = _(
+                "%(uri)s is not one of the redirect URIs that are registered for this application. If the site "
+                "has moved to another port, change SOCIALGRANTS_SANDBOX_URL and run load_sandbox again."
+            )
+            raise Unacceptable(text % {"uri": clean_text(redirect_uri, limit=300) or "-"})
         response_type = params.get("response_type", "")
         if response_type not in network.response_types:
             known = ", ".join(sorted(network.response_types))

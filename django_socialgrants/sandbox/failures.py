@@ -12,8 +12,6 @@ from typing import Any
 
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
 
 from .networks import MAILRU, NETWORKS, VKID, Network, Rotation
 from .people import PEOPLE
@@ -49,7 +47,8 @@ Answer = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Failure:
-    help: Promise
+    help: str
+    """For `--help`, which is English as Django's part of it is."""
     play: Play
     occasions: frozenset[str] = EVERYTHING
     networks: tuple[Network, ...] = tuple(NETWORKS.values())
@@ -139,70 +138,70 @@ def _edited(response: HttpResponse, edit: Callable[[Answer], Answer]) -> HttpRes
 _REFRESH = frozenset({"refresh_token"})
 
 FAILURES: Mapping[str, Failure] = {
-    "unavailable": Failure(_("HTTP 503 with a page"), partial(_page, 503, "Service Unavailable")),
-    "gateway": Failure(_("HTTP 502 with a page"), partial(_page, 502, "Bad Gateway")),
+    "unavailable": Failure("HTTP 503 with a page", partial(_page, 503, "Service Unavailable")),
+    "gateway": Failure("HTTP 502 with a page", partial(_page, 502, "Bad Gateway")),
     "rate-limit": Failure(
-        _("HTTP 429; with --seconds it says so in Retry-After"), _rate_limit, most_seconds=86400
+        "HTTP 429; with --seconds it says so in Retry-After", _rate_limit, most_seconds=86400
     ),
     "slow": Failure(
-        _("the request is carried out, its answer comes after --seconds (20)"),
+        "the request is carried out, its answer comes after --seconds (20)",
         _slow,
         seconds=20,
         most_seconds=120,
     ),
-    "cut": Failure(_("the request is carried out, the connection ends in the middle of its answer"), _cut),
-    "nonsense": Failure(_("the request is carried out, its answer is a page with HTTP 200"), _nonsense),
-    "no-access-token": Failure(_("the token answer has no access token"), _no_access_token, GRANTS),
+    "cut": Failure("the request is carried out, the connection ends in the middle of its answer", _cut),
+    "nonsense": Failure("the request is carried out, its answer is a page with HTTP 200", _nonsense),
+    "no-access-token": Failure("the token answer has no access token", _no_access_token, GRANTS),
     "no-refresh-token": Failure(
-        _("a refresh brings no refresh token, the old one stays valid"),
+        "a refresh brings no refresh token, the old one stays valid",
         partial(_no_refresh_token, {}),
         _REFRESH,
     ),
     "null-refresh-token": Failure(
-        _("a refresh brings null as refresh token, the old one stays valid"),
+        "a refresh brings null as refresh token, the old one stays valid",
         partial(_no_refresh_token, {"refresh_token": None}),
         _REFRESH,
     ),
     "empty-refresh-token": Failure(
-        _("a refresh brings an empty refresh token, the old one stays valid"),
+        "a refresh brings an empty refresh token, the old one stays valid",
         partial(_no_refresh_token, {"refresh_token": ""}),
         _REFRESH,
     ),
     "invalid-grant": Failure(
-        _("every code, password and refresh token is refused, as after a mass revocation"),
+        "every code, password and refresh token is refused, as after a mass revocation",
         _invalid_grant,
         GRANTS,
     ),
     "invalid-client": Failure(
-        _("the application is refused, as with a wrong secret"), partial(_refused, Reason.CLIENT), GRANTS
+        "the application is refused, as with a wrong secret", partial(_refused, Reason.CLIENT), GRANTS
     ),
     "unauthorized-client": Failure(
-        _("the application may not use this grant"), partial(_refused, Reason.GRANT_NOT_ALLOWED), GRANTS
+        "the application may not use this grant", partial(_refused, Reason.GRANT_NOT_ALLOWED), GRANTS
     ),
     "session-expired": Failure(
-        _("REST calls say that the session has expired"),
+        "REST calls say that the session has expired",
         partial(_refused, Reason.SESSION_EXPIRED),
         frozenset({CALL}),
     ),
     "other-identity": Failure(
-        _("the token answer names somebody else (Mail.Ru, VK ID)"),
+        "the token answer names somebody else (Mail.Ru, VK ID)",
         _other_identity,
         GRANTS,
         networks=(MAILRU, VKID),  # the token answers of the others name nobody
     ),
     "slow-down": Failure(
-        _("there are too many requests, which only the body of the answer says (VK ID)"),
+        "there are too many requests, which only the body of the answer says (VK ID)",
         partial(_refused, Reason.SLOW_DOWN),
         networks=(VKID,),
     ),
     "other-address": Failure(
-        _("the token was given to somebody at another IP address (VK ID)"),
+        "the token was given to somebody at another IP address (VK ID)",
         partial(_refused, Reason.ADDRESS),
         frozenset({CALL}),
         networks=(VKID,),
     ),
     "wrong-parameter": Failure(
-        _("a parameter is not known, which is answered with HTTP 404 and a page (VK ID)"),
+        "a parameter is not known, which is answered with HTTP 404 and a page (VK ID)",
         partial(_refused, Reason.PARAMETER),
         GRANTS,
         networks=(VKID,),

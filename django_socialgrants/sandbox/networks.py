@@ -130,9 +130,9 @@ OK = Network(
     long_access_lifetimes={"LONG_ACCESS_TOKEN": timedelta(days=30)},
 )
 
-# Guesses: the lifetimes of the code and of the refresh token, that the whole redirect_uri is compared (the
-# network is said to compare the domain only), and that a used refresh token is dead at once (it is known to
-# rotate, not how). Who passes here passes there.
+# Guesses: the lifetimes of the code and of the refresh token, that all of the redirect_uri but its query is
+# compared (the network is said to compare the domain only, and python-social-auth adds a parameter), and that a
+# used refresh token is dead at once (it is known to rotate, not how). Who passes here passes there.
 MAILRU = Network(
     id="mailru",
     title="Mail.Ru",
@@ -144,6 +144,7 @@ MAILRU = Network(
         "events": _("Send events to your friends"),
         "widget": _("Add a widget to your page"),
     },
+    ignores_redirect_query=True,
     implicit_refresh_token=True,
     token_parameters={"authorization_code": _CODE, "password": _PASSWORD, "refresh_token": _REFRESH},
     rotation=Rotation.STRICT,

@@ -1,11 +1,11 @@
-"""The package's two clients, pointed at the sandbox: what SOCIALGRANTS_PROVIDERS names for development."""
+"""The package's clients, pointed at the sandbox: what SOCIALGRANTS_PROVIDERS names for development."""
 
 from collections.abc import Mapping
 
 from django.core.exceptions import ImproperlyConfigured
 
 from django_socialgrants.conf import conf
-from django_socialgrants.providers import mailru, ok
+from django_socialgrants.providers import mailid, mailru, ok, vkid
 
 
 def _at(path: str) -> str:
@@ -46,3 +46,39 @@ class MailRu(mailru.MailRu):
     @property
     def api_endpoint(self) -> str:  # type: ignore[override]
         return _at("mailru/platform/api")
+
+
+class VKID(vkid.VKID):
+    @property
+    def authorization_endpoint(self) -> str:  # type: ignore[override]
+        return _at("vkid/authorize")
+
+    @property
+    def token_endpoints(self) -> Mapping[str, str]:  # type: ignore[override]
+        return dict.fromkeys(("authorization_code", "refresh_token"), _at("vkid/oauth2/auth"))
+
+    @property
+    def identity_endpoint(self) -> str:  # type: ignore[override]
+        return _at("vkid/oauth2/user_info")
+
+    @property
+    def revocation_endpoint(self) -> str:  # type: ignore[override]
+        return _at("vkid/oauth2/revoke")
+
+    @property
+    def api_endpoint(self) -> str:  # type: ignore[override]
+        return _at("vkid/method")
+
+
+class MailID(mailid.MailID):
+    @property
+    def authorization_endpoint(self) -> str:  # type: ignore[override]
+        return _at("mailid/login")
+
+    @property
+    def token_endpoints(self) -> Mapping[str, str]:  # type: ignore[override]
+        return dict.fromkeys(("authorization_code", "refresh_token"), _at("mailid/token"))
+
+    @property
+    def api_endpoint(self) -> str:  # type: ignore[override]
+        return _at("mailid")

@@ -21,6 +21,7 @@ urlpatterns = [
     path("mailru/oauth/authorize", authorize, _MAILRU, name="mailru_authorize"),
     path("mailru/oauth/token", mailru_oauth.token, name="mailru_token"),
     path("mailru/platform/api", mailru_rest.call, name="mailru_rest"),
+    path("mailru/platform/api/", mailru_rest.call),  # where aiomailru looks for it
     path("vkid/authorize", authorize, {"network": networks.VKID}, name="vkid_authorize"),
     path("vkid/oauth2/auth", vkid_oauth.token, name="vkid_token"),
     path("vkid/oauth2/user_info", vkid_oauth.user_info, name="vkid_user_info"),

@@ -1,8 +1,9 @@
 """The database's clock: the one that all hosts of a site share."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import DateTimeField, Expression
 from django.utils import timezone
@@ -30,6 +31,19 @@ class DatabaseNow(Expression):
     def as_mysql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
         microseconds = round((self.seconds + utc_offset(connection)) * 1_000_000)
         return "TIMESTAMPADD(MICROSECOND, %s, UTC_TIMESTAMP(6))", [microseconds]
+
+
+def database_time(using: str) -> datetime:
+    """The time by the clock of the database with that alias; one query."""
+    connection = connections[using]
+    now = DatabaseNow()
+    sql, params = getattr(now, f"as_{connection.vendor}")(None, connection)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {sql}", params)
+        [time] = cursor.fetchone()
+    for convert in connection.ops.get_db_converters(now):
+        time = convert(time, now, connection)
+    return cast(datetime, time)
 
 
 def utc_offset(connection: BaseDatabaseWrapper) -> float:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured, ValidationError
@@ -228,7 +228,12 @@ class SealedModel(models.Model):
             update_fields = {*update_fields, *(field.name for field in bound if field.has_moved(self))}
         super().save(*args, update_fields=update_fields, **kwargs)
 
-    def columns(self, names: Iterable[str]) -> dict[str, Any]:
-        """The named fields as `QuerySet.update()` of this very row takes them, secrets encrypted."""
-        fields = {field.name: field for field in self._meta.concrete_fields}
-        return {name: fields[name].pre_save(self, False) for name in names}
+    def sealed(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """`changes` as `QuerySet.update()` of this very row takes them: secrets encrypted for their place."""
+        secrets = {field.name: field for field in encrypted_fields(type(self)) if field.name in changes}
+        return {**changes, **{name: field.seal(self, changes[name]) for name, field in secrets.items()}}
+
+    def apply(self, changes: Mapping[str, Any]) -> None:
+        """Make this object hold `changes`, values by field."""
+        for name, value in changes.items():
+            setattr(self, name, value)

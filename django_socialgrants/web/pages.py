@@ -1,18 +1,20 @@
 """What all answers of our views have in common: their headers, and the page that says no."""
 
-import logging
 import re
 import secrets
 from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Any
+from io import BytesIO
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends.base import UpdateError
 from django.core.exceptions import ImproperlyConfigured
-from django.db import transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseForbidden
+from django.db import connections, transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseForbidden, JsonResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from django.shortcuts import render
 from django.urls import get_script_prefix, reverse
@@ -22,16 +24,16 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
+from django_socialgrants.events import Event, log
 from django_socialgrants.exceptions import SocialGrantsError, clean_text
 from django_socialgrants.flows.refusal import UNREADABLE, Refusal
 from django_socialgrants.flows.state import set_cookies
-
-logger = logging.getLogger("django_socialgrants")
 
 MAX_BODY = 8 * 1024
 """Bytes of a request's body."""
 
 View = Callable[..., HttpResponseBase]
+R = TypeVar("R", bound=HttpResponseBase)
 
 
 class _CsrfCheck(CsrfViewMiddleware):
@@ -53,19 +55,23 @@ def page(*methods: str) -> Callable[[View], View]:
     """
 
     def decorate(view: View) -> View:
+        event = Event(view.__name__)
         protected = require_http_methods(methods)(_csrf_protect(sensitive_post_parameters()(view)))
 
         @wraps(view)
         def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             try:
-                _check_size(request)
+                _read_body(request)
                 response = protected(request, *args, **kwargs)
+                _save_session(request)
             except (Refusal, SocialGrantsError, ImproperlyConfigured, *UNREADABLE) as error:
-                response = refuse(request, Refusal.from_error(error), view.__name__, kwargs.get("name", ""))
+                response = refuse(request, Refusal.from_error(error), event, kwargs.get("name", ""))
             set_cookies(request, response)
-            return _with_headers(response)
+            return with_headers(response)
 
-        return csrf_exempt(login_not_required(transaction.non_atomic_requests(answer)))
+        for alias in connections:
+            answer = transaction.non_atomic_requests(using=alias)(answer)
+        return csrf_exempt(login_not_required(answer))
 
     return decorate
 
@@ -90,31 +96,31 @@ def render_page(
     return response
 
 
-def refuse(request: HttpRequest, refusal: Refusal, event: str, application: str) -> HttpResponse:
-    """The page for `refusal`, with a reference id that leads to its one record in the log."""
+def refuse(
+    request: HttpRequest, refusal: Refusal, event: Event, application: str, *, as_json: bool = False
+) -> HttpResponse:
+    """The page or the JSON for `refusal`, with a reference id that leads to its one record in the log."""
     reference = secrets.token_hex(4)
-    logger.warning(
-        "%s refused: %s (application %s, reference %s) %s",
+    log(
         event,
-        refusal.reason,
-        application or "-",
-        reference,
-        refusal.detail,
-        extra={
-            "event": event,
-            "reason": refusal.reason,
-            "application": application,
-            "reference": reference,
-        },
+        "%s refused: %s (application %s, reference %s) %s",
+        *(event, refusal.reason, application or "-", reference, refusal.detail),
+        application=application,
+        reason=refusal.reason,
+        reference=reference,
     )
-    forward_url, forward_label = _way_forward(request, event, refusal, application)
-    context = {
-        "refusal": refusal,
-        "reference": reference,
-        "forward_url": forward_url,
-        "forward_label": forward_label,
-    }
-    response = render_page(request, "refusal.html", context, status=refusal.status)
+    response: HttpResponse
+    if as_json:
+        response = JsonResponse({"error": refusal.reason, "reference": reference}, status=refusal.status)
+    else:
+        forward_url, forward_label = _way_forward(request, event, refusal, application)
+        context = {
+            "refusal": refusal,
+            "reference": reference,
+            "forward_url": forward_url,
+            "forward_label": forward_label,
+        }
+        response = render_page(request, "refusal.html", context, status=refusal.status)
     if refusal.retry_after is not None:
         response.headers["Retry-After"] = str(refusal.retry_after)
     # It is logged. Django would do so once more, and mail a 5xx to the admins together with the request.
@@ -122,24 +128,49 @@ def refuse(request: HttpRequest, refusal: Refusal, event: str, application: str)
     return response
 
 
-def _check_size(request: HttpRequest) -> None:
-    """No form of ours is large; Django's CSRF check would read a large one to its end."""
+def _read_body(request: HttpRequest) -> None:
+    """No form of ours is large; Django would read a large one to its end, and tell none that comes in chunks."""
     length = request.META.get("CONTENT_LENGTH") or "0"
     if not re.fullmatch(r"[0-9]{1,9}", length) or int(length) > MAX_BODY:
         raise Refusal("malformed_callback", detail="the body is too large")
+    if not hasattr(request, "_body"):  # nobody has read it before us
+        request._body = request.read(MAX_BODY + 1)
+        request._stream = BytesIO(request._body)
+    if len(request._body) > MAX_BODY:
+        raise Refusal("malformed_callback", detail="the body is too large")
+
+
+def _save_session(request: HttpRequest) -> None:
+    """Save a session that has changed, or would be saved anyway, while there still can be a page of ours.
+
+    If it was deleted meanwhile, somebody logged out in another tab. SessionMiddleware would answer that with a
+    page of Django's. A session that is new in this request can't have been, and is left to it. Raises Refusal.
+    """
+    session = request.session
+    known = session.session_key is not None and session.session_key == request.COOKIES.get(
+        settings.SESSION_COOKIE_NAME
+    )
+    if known and (session.modified or settings.SESSION_SAVE_EVERY_REQUEST) and not session.is_empty():
+        try:
+            session.save()
+        except UpdateError:
+            request.session = type(session)()
+            request.user = AnonymousUser()
+            raise Refusal("user_changed", detail="the session was deleted meanwhile") from None
 
 
 def _way_forward(request: HttpRequest, event: str, refusal: Refusal, application: str) -> tuple[str, str]:
     """Where to go on, and what that is called: one's accounts, the start of what was refused, or home."""
     if request.user.is_authenticated:
         return reverse("socialgrants:connections"), gettext("My accounts")
-    if application and refusal.reason != "not_found":
+    if application and refusal.reason not in ("not_found", "call_failed"):
         start = reverse(f"socialgrants:{event.removesuffix('_callback')}", args=[application])
         return start, gettext("Start again")
     return get_script_prefix(), gettext("Back to the site")
 
 
-def _with_headers(response: HttpResponseBase) -> HttpResponseBase:
+def with_headers(response: R) -> R:
+    """The headers that all our answers have."""
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Frame-Options"] = "DENY"
     response.headers["X-Content-Type-Options"] = "nosniff"

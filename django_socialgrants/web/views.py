@@ -72,6 +72,9 @@ def connections(request: HttpRequest) -> HttpResponseBase:
         "tokens": tokens,
         "applications": applications,
         "connected": {token.credentials_id for token in tokens},
+        "only_ways": [
+            token.pk for token in tokens if accounts.locked_out_without(tokens.filter(pk=token.pk))
+        ],
         "back_url": resolve_url(settings.LOGIN_REDIRECT_URL),
     }
     return render_page(request, "connections.html", context, form_origins=sorted(origins))

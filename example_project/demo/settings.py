@@ -83,7 +83,9 @@ if SANDBOX:
         "django_socialgrants.sandbox.providers.OK",
         "django_socialgrants.sandbox.providers.MailRu",
     ]
-    SOCIALGRANTS_SANDBOX_URL = "http://127.0.0.1:8000/sandbox"
+    SOCIALGRANTS_SANDBOX_URL = (
+        "http://localhost:8000/sandbox"  # another site than 127.0.0.1, like the networks
+    )
     SOCIALGRANTS_INSECURE_LOOPBACK = True
 else:
     SOCIALGRANTS_CREDENTIALS = {

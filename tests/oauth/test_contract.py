@@ -19,6 +19,7 @@ from django_socialgrants.exceptions import (
     MalformedResponse,
     OAuthError,
     ProviderError,
+    ProviderUnavailable,
     SessionExpired,
     UnsupportedGrant,
 )
@@ -30,24 +31,28 @@ from django_socialgrants.oauth.grants import (
 )
 from django_socialgrants.oauth.provider import Provider
 from django_socialgrants.oauth.values import Circuit, Credentials, Identity, Response, Token, reveal
+from django_socialgrants.providers.mailid import MailID
 from django_socialgrants.providers.mailru import MailRu
 from django_socialgrants.providers.ok import OK
+from django_socialgrants.providers.vkid import VKID
 from tests.third_network import Meadow
 
 MARK = "mark-0123456789"
 CREDENTIALS = Credentials("512", f"{MARK}-client-secret", f"{MARK}-client-key")
 TOKEN = Token(f"{MARK}-access", f"{MARK}-refresh", uid="561", session_secret=f"{MARK}-session")
 GRANTS = [
-    AuthorizationCodeGrant(code=f"{MARK}-code", redirect_uri="https://site.example/", code_verifier=MARK),
+    AuthorizationCodeGrant(
+        f"{MARK}-code", "https://site.example/", MARK, device_id=f"{MARK}-device", state=f"{MARK}-state"
+    ),
     PasswordGrant(username="ivan", password=f"{MARK}-password"),
-    RefreshTokenGrant(refresh_token=f"{MARK}-refresh"),
+    RefreshTokenGrant(f"{MARK}-refresh", device_id=f"{MARK}-device", state=f"{MARK}-state"),
     ImplicitGrant(access_token=f"{MARK}-access"),
 ]
 
 
 @dataclass
 class Case:
-    """A network and what it says on a good day: a token answer, the body and the owner of an identity call."""
+    """A network and what it says on a good day: a token answer, who somebody is, and that a session is over."""
 
     provider: Provider
     token: dict[str, Any]
@@ -76,6 +81,20 @@ CASES = [
         {"error": {"error_code": 102, "error_msg": "User authorization failed"}},
     ),
     Case(
+        VKID(),
+        sample("vkid_token"),
+        sample("vkid_profile"),
+        "1000000001",
+        {"error": {"error_code": 5, "error_msg": "User authorization failed: access_token has expired."}},
+    ),
+    Case(
+        MailID(),
+        sample("mailid_token"),
+        sample("mailid_profile"),
+        "1734604429",
+        {"error": "token not found", "error_code": 6, "error_description": "token not found"},
+    ),
+    Case(
         Meadow(),
         {"access_token": "t1", "refresh_token": "r1", "expires_in": 900, "who": "white-clover"},
         {"result": {"uid": "white-clover", "name": "White Clover"}},
@@ -85,6 +104,11 @@ CASES = [
 ]
 
 every_network = pytest.mark.parametrize("case", CASES, ids=lambda case: case.provider.id)
+every_signing_network = pytest.mark.parametrize(
+    "case",
+    [case for case in CASES if case.provider.id not in ("vkid", "mailid")],
+    ids=lambda case: case.provider.id,
+)
 both_circuits = pytest.mark.parametrize("circuit", Circuit)
 
 
@@ -97,7 +121,7 @@ def read_token(provider, data):
 
 
 def read_identity(provider, data):
-    return provider.parse_identity(provider.parse_api(respond(data)))
+    return provider.parse_identity_response(respond(data), CREDENTIALS)
 
 
 def call(provider, params=None, *, credentials=CREDENTIALS, token=TOKEN, circuit=Circuit.SERVER_SERVER):
@@ -117,7 +141,8 @@ def test_it_says_who_it_is(case):
 @every_network
 def test_it_is_reached_over_https_only(case):
     provider = case.provider
-    for url in (provider.authorization_endpoint, provider.api_endpoint, *provider.token_endpoints.values()):
+    urls = [provider.authorization_endpoint, provider.api_endpoint, *provider.token_endpoints.values()]
+    for url in [*urls, *filter(None, (provider.identity_endpoint, provider.revocation_endpoint))]:
         parts = urlsplit(url)
         assert parts.scheme == "https"
         assert parts.hostname
@@ -165,7 +190,7 @@ def test_its_token_requests_carry_secrets_wrapped_and_in_the_body_of_a_post(case
 def test_its_calls_carry_secrets_wrapped_and_in_the_body_of_a_post(case, circuit):
     request = call(case.provider, {"uids": ["1", "2"]}, circuit=circuit)
     assert request.method == "POST"
-    assert request.url == case.provider.api_endpoint
+    assert request.url in (case.provider.api_endpoint, f"{case.provider.api_endpoint}/users.get")
     assert MARK not in f"{request!r} {dict(request.params)}"
     assert reveal(TOKEN.access_token) in map(reveal, request.params.values())
     assert reveal(CREDENTIALS.client_secret) not in map(reveal, request.params.values())
@@ -180,7 +205,7 @@ def test_its_calls_leave_out_none_and_keep_what_is_falsy(case, circuit):
     assert params["no"]
 
 
-@every_network
+@every_signing_network
 @both_circuits
 def test_its_signature_depends_on_every_parameter(case, circuit):
     def sig(**params):
@@ -189,7 +214,7 @@ def test_its_signature_depends_on_every_parameter(case, circuit):
     assert len({sig(), sig(a="1"), sig(a="2"), sig(b="1"), sig(a="1", b="1"), sig(a="")}) == 6
 
 
-@every_network
+@every_signing_network
 @both_circuits
 def test_its_calls_are_never_signed_with_an_empty_secret(case, circuit):
     with pytest.raises(ValueError, match="empty"):
@@ -205,9 +230,34 @@ def test_its_calls_refuse_what_can_not_be_signed(case, params):
 
 @every_network
 def test_it_can_ask_whose_a_token_is(case):
-    method, params = case.provider.identity_call()
-    request = case.provider.api_request(CREDENTIALS, TOKEN, method, params, Circuit.SERVER_SERVER)
-    assert method in request.params.values()
+    request = case.provider.identity_request(CREDENTIALS, TOKEN)
+    assert request.method == "POST"
+    assert request.url.startswith("https://")
+    assert MARK not in f"{request!r} {dict(request.params)}"
+    assert reveal(TOKEN.access_token) in map(reveal, request.params.values())
+
+
+@every_network
+def test_a_revocation_can_be_asked_for_if_there_is_one(case):
+    request = case.provider.revocation_request(CREDENTIALS, TOKEN)
+    assert (request is None) == (case.provider.revocation_endpoint == "")
+    if request:
+        assert (request.method, request.url) == ("POST", case.provider.revocation_endpoint)
+        assert MARK not in f"{request!r} {dict(request.params)}"
+
+
+@every_network
+def test_every_way_in_has_a_title_and_leads_to_the_dialog(case):
+    def url(**way):
+        return case.provider.authorization_url(
+            CREDENTIALS, response_type="code", redirect_uri="https://site.example/", state="s1", **way
+        )
+
+    ways = case.provider.ways
+    assert all(ways.values())
+    assert len({url(way=way) for way in ways}) == len(ways)
+    if ways:
+        assert url(way=next(iter(ways))) == url(way="") == url()
 
 
 @every_network
@@ -282,7 +332,7 @@ def test_nonsense_is_nobody(case, result):
     [
         ("invalid_grant", InvalidGrant),
         ("invalid_client", InvalidClient),
-        ("temporarily_unavailable", OAuthError),
+        ("invalid_scope", OAuthError),
     ],
 )
 @pytest.mark.parametrize("status", [200, 400, 401])
@@ -293,6 +343,37 @@ def test_it_knows_an_error_of_the_rfc_whatever_the_status(case, error, kind, sta
     with pytest.raises(OAuthError) as from_api:
         case.provider.parse_api(respond(answer, status))
     assert type(from_token.value) is type(from_api.value) is kind
+
+
+@every_network
+@pytest.mark.parametrize(
+    ("error", "meant"), [("temporarily_unavailable", 503), ("server_error", 500), ("slow_down", 429)]
+)
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_error_that_stands_for_a_status_is_what_the_status_would_be(case, error, meant, status):
+    for read in (
+        lambda response: case.provider.parse_token_response(response, GRANTS[0]),
+        case.provider.parse_api,
+    ):
+        with pytest.raises(ProviderUnavailable) as caught:
+            read(respond({"error": error}, status))
+        assert (caught.value.status, caught.value.sent) == (meant, True)
+
+
+@every_network
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({"www-authenticate": 'Bearer realm="x", error="invalid_token"'}, b""),
+        ({"www-authenticate": "Bearer error=invalid_token, error_description=over"}, b"<html>"),
+        ({}, b'{"error": "invalid_token", "error_description": "over"}'),
+    ],
+)
+def test_a_token_that_is_called_invalid_is_a_session_that_has_expired(case, headers, body):
+    with pytest.raises(SessionExpired):
+        case.provider.parse_api(Response(401, headers, body))
+    with pytest.raises(SessionExpired):
+        case.provider.parse_identity_response(Response(401, headers, body), CREDENTIALS)
 
 
 @every_network
@@ -307,13 +388,14 @@ def test_it_knows_its_own_way_to_say_that_a_session_has_expired(case, status):
 @pytest.mark.parametrize(
     "body", [b"", b"<html>", b"{", b"NaN", b"[" * 100_000, b'{"uid": "1", "uid": "2"}', b"\xff"]
 )
-def test_an_answer_that_is_no_json_is_malformed(case, body):
-    with pytest.raises(MalformedResponse):
+def test_an_answer_that_is_no_json_is_malformed_or_a_page_of_a_network_out_of_order(case, body):
+    with pytest.raises((MalformedResponse, ProviderUnavailable)):
         case.provider.parse_api(Response(200, {}, body))
 
 
 names = st.sampled_from(
     ["access_token", "session_key", "expires_in", "uid", "who", "x_mailru_vid", "scope", "first_name", "name"]
+    + ["user", "user_id", "id", "client_id", "state"]
     + ["error", "error_code", "error_msg", "error_description", "failure", "code", "text", "result"]
 )
 numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)

@@ -4,7 +4,7 @@ import json
 import math
 import re
 import string
-from base64 import urlsafe_b64decode
+from base64 import b64decode, urlsafe_b64decode
 from decimal import Decimal
 from urllib.parse import parse_qsl, urlsplit
 
@@ -206,6 +206,27 @@ def test_a_token_request_is_a_post_with_grant_and_client_in_its_body(grant, url,
     assert isinstance(request.params["client_secret"], Secret)
 
 
+def test_an_application_may_prove_itself_in_the_header():
+    class Basic(Plain):
+        client_authentication = "client_secret_basic"
+
+    request = Basic().token_request(Credentials("a:b c", "pass wörd"), RefreshTokenGrant("r1"))
+    assert request.params == {"grant_type": "refresh_token", "refresh_token": "r1"}
+    scheme, _, pair = reveal(request.headers["Authorization"]).partition(" ")
+    assert (scheme, b64decode(pair)) == ("Basic", b"a%3Ab+c:pass+w%C3%B6rd")  # RFC 6749, section 2.3.1
+    assert isinstance(request.headers["Authorization"], Secret)
+
+
+@pytest.mark.parametrize(("method", "secret"), [("none", "s1"), ("client_secret_post", "")])
+def test_a_public_application_only_says_which_one_it_is(method, secret):
+    class Public(Plain):
+        client_authentication = method
+
+    request = Public().token_request(Credentials("512", secret), RefreshTokenGrant("r1"))
+    assert request.params == {"grant_type": "refresh_token", "refresh_token": "r1", "client_id": "512"}
+    assert not request.headers
+
+
 def test_the_scope_of_a_password_grant_is_joined_as_the_network_likes_it():
     class Both(Comma):
         token_endpoints = Plain.token_endpoints
@@ -283,12 +304,71 @@ def test_whose_a_token_is_is_asked_by_a_call_signed_with_our_own_secret():
     request = Calling().identity_request(CREDENTIALS, Token("t1"))
     assert request.params == {"call": "me", "fields": "name", "circuit": Circuit.SERVER_SERVER}
     response = Response(200, {}, b'{"uid": 561, "name": "Anna"}')
-    assert Calling().parse_identity_response(response) == Identity("561", "Anna")
+    assert Calling().parse_identity_response(response, CREDENTIALS) == Identity("561", "Anna")
 
 
 def test_an_error_about_whose_a_token_is_names_the_call():
     with pytest.raises(SessionExpired, match="^me failed with code 7: over$"):
-        Calling().parse_identity_response(Response(200, {}, b'{"error_code": 7, "error_msg": "over"}'))
+        Calling().parse_identity_response(
+            Response(200, {}, b'{"error_code": 7, "error_msg": "over"}'), CREDENTIALS
+        )
+
+
+def test_values_get_their_form_before_the_call_that_says_whose_a_token_is():
+    class Listing(Calling):
+        def identity_call(self):
+            return "me", {"fields": ["name", "email"], "no": None, "all": True}
+
+    params = Listing().identity_request(CREDENTIALS, Token("t1")).params
+    assert params == {"call": "me", "fields": "name,email", "all": "true", "circuit": "server-server"}
+
+
+class Telling(Calling):
+    """It says whose a token is where OpenID Connect does."""
+
+    identity_endpoint = "https://plain.example/userinfo"
+    result_name = "result"
+
+    def parse_identity(self, result):
+        return self.identity_from(result, uid="sub")
+
+
+def test_an_identity_endpoint_is_shown_the_token_and_answers_with_the_profile_itself():
+    request = Telling().identity_request(CREDENTIALS, Token("t1"))
+    assert (request.method, request.url) == ("POST", "https://plain.example/userinfo")
+    assert request.params == {"access_token": "t1"}
+    response = Response(200, {}, b'{"sub": "561", "name": "Anna", "uid": 7}')
+    identity = Telling().parse_identity_response(response, CREDENTIALS)
+    assert identity == Identity("561", "Anna", profile={"uid": 7})
+
+
+def test_an_error_of_an_identity_endpoint_is_that_error():
+    with pytest.raises(SessionExpired):
+        Telling().parse_identity_response(Response(400, {}, b'{"error_code": 7}'), CREDENTIALS)
+
+
+@pytest.mark.parametrize("body", [b'{"result": null}', b'{"result": [1], "more": 1}'])
+def test_a_result_is_taken_out_of_what_is_around_it(body):
+    response = Response(200, {}, body)
+    assert Telling().parse_api(response) == response.json()["result"]
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"null", b'"result"', b'{"Result": 1}'])
+def test_an_answer_in_which_the_result_is_missing_is_malformed(body):
+    with pytest.raises(MalformedResponse, match="result"):
+        Telling().parse_api(Response(200, {}, body))
+
+
+@pytest.mark.parametrize(
+    ("token", "named"), [(Token("t1", "r1"), "r1"), (Token("t1"), "t1")], ids=["refresh", "access"]
+)
+def test_a_token_is_revoked_as_rfc_7009_has_it(token, named):
+    class Revoking(Plain):
+        revocation_endpoint = "https://plain.example/revoke"
+
+    request = Revoking().revocation_request(CREDENTIALS, token)
+    assert (request.method, request.url) == ("POST", "https://plain.example/revoke")
+    assert request.params == {"token": named, "client_id": "512 000", "client_secret": "client-secret"}
 
 
 def test_a_network_need_not_have_revocation():

@@ -254,3 +254,9 @@ def test_the_error_about_a_malformed_answer_quotes_nothing_of_it():
     assert MARK not in f"{caught.value!r} {vars(caught.value)}"
     assert caught.value.__context__ is caught.value.__cause__ is None
     assert "502" in str(caught.value)
+
+
+def test_a_token_is_carried_in_the_header_as_rfc_6750_has_it():
+    header = Token("t1").bearer()
+    assert header == {"Authorization": "Bearer t1"}
+    assert isinstance(header["Authorization"], Secret)

@@ -19,7 +19,7 @@ from django.utils import timezone
 from django_socialgrants.models import ProviderCredentials, UserToken
 from tests.network import Network
 
-from .ledger import Ledger
+from .ledger import FatalLedger, Ledger
 
 PATIENCE = 120
 """Seconds after which a test that hangs fails instead."""
@@ -130,10 +130,20 @@ def ledger(ledger_of: Callable[..., Ledger]) -> Ledger:
     return ledger_of()
 
 
+@pytest.fixture
+def fatal_ledger(network: Network) -> Iterator[FatalLedger]:
+    """VK ID."""
+    ledger = FatalLedger()
+    network.on("/vkid/token", ledger.token_endpoint)
+    network.on("/vkid/api/users.get", ledger.api_endpoint)
+    yield ledger
+    ledger.release()
+
+
 def make_due(application: ProviderCredentials, count: int) -> User:
     """The owner of `count` tokens that are due, but valid for a minute and more."""
     owner = User.objects.create_user("owner")
-    expires_at = timezone.now() + timedelta(seconds=100)
+    created_at, expires_at = (timezone.now() + timedelta(seconds=seconds) for seconds in (-3600, 100))
     UserToken.objects.bulk_create(
         (
             UserToken(
@@ -142,6 +152,8 @@ def make_due(application: ProviderCredentials, count: int) -> User:
                 uid=str(number),
                 access_token=f"access-{number}-0",
                 refresh_token=f"refresh-{number}-0",
+                device_id=f"device-{number}",
+                created_at=created_at,
                 expires_at=expires_at,
             )
             for number in range(1, count + 1)

@@ -57,9 +57,14 @@ class Ledger:
             self._permits -= 1
             self.waiting -= 1
         if given is None:
-            answer({"error": "invalid_grant"}, status=400)(call)
-            return
-        access, refresh = given
+            self._refuse(call)
+        else:
+            self._grant(call, uid, *given)
+
+    def _refuse(self, call: Call) -> None:
+        answer({"error": "invalid_grant"}, status=400)(call)
+
+    def _grant(self, call: Call, uid: str, access: str, refresh: str) -> None:
         named = {} if self.rotation == FIXED else {"refresh_token": refresh, "x_mailru_vid": uid}
         answer({"access_token": access, "token_type": "bearer", "expires_in": 86400, **named})(call)
 
@@ -82,7 +87,39 @@ class Ledger:
             }
             if not good[self.rotation]:
                 self.refused.append(uid)
+                self._end_family(uid)
                 return uid, None
             self._used[uid] = number
             self._newest[uid] += 1
             return uid, self.pair(uid)
+
+    def _end_family(self, uid: str) -> None:
+        """What else the reuse of a refresh token costs its owner: nothing."""
+
+
+class FatalLedger(Ledger):
+    """VK ID: a refresh token presented twice ends everything that came of it; tokens belong to a device."""
+
+    def __init__(self, *, latency: float = 0) -> None:
+        super().__init__(STRICT, latency=latency)
+        self.wrong_devices: list[str] = []
+
+    def api_endpoint(self, call: Call) -> None:
+        uid = call.params["access_token"].split("-")[1]
+        if call.params["access_token"] == self.pair(uid)[0]:
+            answer({"response": [{"id": int(uid)}]})(call)
+        else:
+            answer({"error": {"error_code": 5, "error_msg": "User authorization failed"}})(call)
+
+    def _refuse(self, call: Call) -> None:
+        text = "session is compromised because refresh token has already been applied"
+        answer({"error": "invalid_request", "error_description": text})(call)
+
+    def _grant(self, call: Call, uid: str, access: str, refresh: str) -> None:
+        if call.params["device_id"] != f"device-{uid}":
+            self.wrong_devices.append(uid)
+        named = {"access_token": access, "refresh_token": refresh, "user_id": int(uid)}
+        answer({**named, "expires_in": 3600, "state": call.params["state"]})(call)
+
+    def _end_family(self, uid: str) -> None:
+        self._newest[uid] += 1  # what was given last is not the newest any more

@@ -4,7 +4,7 @@ import atexit
 import os
 from pathlib import Path
 
-from tests.fakes import FakeMailRu, FakeOK
+from tests.fakes import FakeMailRu, FakeOK, FakeVKID
 from tests.settings import *  # noqa: F403
 from tests.settings import DATABASES
 
@@ -15,8 +15,8 @@ if _port := os.environ.get("STORM_DATABASE_PORT"):  # a proxy before the databas
 if "sqlite" in _default["ENGINE"]:
     _default["OPTIONS"]["timeout"] = float(os.environ.get("STORM_BUSY_TIMEOUT", "30"))
 
-SOCIALGRANTS_PROVIDERS = ["tests.fakes.FakeOK", "tests.fakes.FakeMailRu"]
-for _provider in (FakeOK, FakeMailRu):
+SOCIALGRANTS_PROVIDERS = ["tests.fakes.FakeOK", "tests.fakes.FakeMailRu", "tests.fakes.FakeVKID"]
+for _provider in (FakeOK, FakeMailRu, FakeVKID):
     _url = f"{os.environ['STORM_NETWORK']}/{_provider.id}"
     _provider.api_endpoint = f"{_url}/api"
     _provider.token_endpoints = dict.fromkeys(_provider.token_endpoints, f"{_url}/token")

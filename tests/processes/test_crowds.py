@@ -11,8 +11,8 @@ from django_socialgrants import signals
 from django_socialgrants.api import SocialAPI
 from django_socialgrants.flows.refresh_due import refresh_due
 from django_socialgrants.models import UserToken
-from django_socialgrants.refreshing import lane
-from django_socialgrants.refreshing.lease import claim
+from django_socialgrants.refreshing import due
+from django_socialgrants.refreshing.lease import claim_many
 from tests.network import answer
 
 from .conftest import assert_kept, make_due, until
@@ -75,9 +75,9 @@ def test_what_somebody_has_refreshed_since_it_was_found_due_is_left_alone(
 
     def claim_too_late(tokens, owner):
         assert refresh_tokens().report()["refreshed"] == 10
-        return claim(tokens, owner)
+        return claim_many(tokens, owner)
 
-    monkeypatch.setattr(lane, "claim", claim_too_late)
+    monkeypatch.setattr(due, "claim_many", claim_too_late)
     report = refresh_due().to_json()
     assert (report["due"], report["refreshed"], report["skipped"]) == (10, 0, 10)
     assert len(ledger.presented) == 10

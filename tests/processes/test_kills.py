@@ -18,10 +18,10 @@ AT_ONCE = 2 * WORKERS
 """Tokens that one process has claimed, but not yet stored, at most."""
 
 
-def storm(ledger, refresh_tokens, *, kills, seed):
-    """Kill processes at random points; afterwards nobody is at work any more, and all leases have ended."""
+def storm(ledger, refresh_tokens, *, rounds, seed):
+    """Kill two processes a round at random points; afterwards nobody is at work, and all leases have ended."""
     chances = random.Random(seed)
-    for _ in range(kills):
+    for _ in range(rounds):
         crowd = [refresh_tokens("--workers", WORKERS) for _ in range(2)]
         calls = sum(ledger.presented.values()) + chances.randrange(1, 40)
         until(lambda calls=calls: sum(ledger.presented.values()) >= calls)
@@ -38,7 +38,7 @@ def test_after_any_number_of_kills_one_run_settles_all_where_old_refresh_tokens_
 ):
     ledger = ledger_of(rotation, latency=0.02)
     make_due(ok_app if rotation == FIXED else mailru_app, 300)
-    storm(ledger, refresh_tokens, kills=3, seed=7)
+    storm(ledger, refresh_tokens, rounds=3, seed=7)
     report = refresh_tokens().report()
     assert report["due"] == report["refreshed"] > 0
     assert_kept(ledger)
@@ -49,7 +49,7 @@ def test_after_any_number_of_kills_nothing_is_lost_but_what_was_on_its_way_to_a_
 ):
     ledger.latency = 0.02
     make_due(mailru_app, 300)
-    storm(ledger, refresh_tokens, kills=3, seed=11)
+    storm(ledger, refresh_tokens, rounds=3, seed=11)
     held = {token.uid: token.refresh_token.reveal() for token in UserToken.objects.all()}
     on_their_way = {uid for uid, refresh in held.items() if refresh != ledger.pair(uid)[1]}
     report = refresh_tokens().report()

@@ -1,4 +1,5 @@
 import pytest
+from django.apps import apps
 from django.core.checks import run_checks
 
 from django_socialgrants.sandbox.checks import check_sandbox
@@ -23,10 +24,22 @@ def test_a_development_site_has_nothing_to_complain_about():
 
 
 @pytest.mark.django_db
-def test_production_is_an_error(settings):
+def test_production_is_an_error(settings, monkeypatch):
+    monkeypatch.setattr(apps.get_app_config("socialgrants_sandbox"), "began_in_debug", False)
     settings.DEBUG = False
     assert found() == ["socialgrants_sandbox.E001"]
     assert "socialgrants_sandbox.E001" in [message.id for message in run_checks()]
+
+
+def test_a_test_runner_that_switches_debug_off_is_warned_only(settings, monkeypatch):
+    monkeypatch.setattr(apps.get_app_config("socialgrants_sandbox"), "began_in_debug", True)
+    settings.DEBUG = False
+    assert found() == ["socialgrants_sandbox.W001"]
+
+
+def test_real_applications_beside_the_sandbox_are_told(settings):
+    settings.SOCIALGRANTS_CREDENTIALS = {"ok": {"client_id": "512000000000", "client_secret": "x"}}
+    assert found() == ["socialgrants_sandbox.W002"]
 
 
 @pytest.mark.parametrize("url", [None, ""])

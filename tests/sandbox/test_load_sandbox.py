@@ -110,7 +110,7 @@ def test_what_is_no_origin_is_refused(origin):
 def test_credentials_of_a_real_application_are_left_alone(name):
     ProviderCredentials.objects.create(name=name, provider=name, client_id="1", client_secret="real")
     before = everything()
-    with pytest.raises(CommandError, match=f'"{name}"'):
+    with pytest.raises(CommandError, match=f"“{name}”"):
         load()
     assert everything() == before
     assert ProviderCredentials.objects.get().client_secret.reveal() == "real"

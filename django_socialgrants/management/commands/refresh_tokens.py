@@ -4,7 +4,6 @@ import json
 import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -16,7 +15,7 @@ from django.utils.translation import gettext as _
 from django_socialgrants.exceptions import UnknownCredentials
 from django_socialgrants.flows.refresh_due import Bounds, refresh_due
 from django_socialgrants.management.interruption import interruptible
-from django_socialgrants.management.progress import progress
+from django_socialgrants.management.progress import counted_progress
 from django_socialgrants.refreshing.report import MISCONFIGURED, RETRY, Report
 
 
@@ -54,7 +53,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         bounds = Bounds(options["workers"], options["limit"], options["max_time"])
-        with interruptible() as interruption, ExitStack() as stack:
+        shown = not (options["no_progress"] or options["dry_run"])
+        label = _("Refreshing tokens")
+        with interruptible() as interruption, counted_progress(label=label, shown=shown) as move:
             try:
                 report = refresh_due(
                     options["names"],
@@ -63,18 +64,18 @@ class Command(BaseCommand):
                     dry_run=options["dry_run"],
                     accept_mass_revocation=options["accept_mass_revocation"],
                     stop=lambda: bool(interruption),
-                    watch=_bar(stack, shown=not options["no_progress"]),
+                    watch=lambda report: move(report.tried, min(report.due, bounds.limit or report.due)),
                 )
             except (UnknownCredentials, ImproperlyConfigured) as error:
                 raise CommandError(str(error), returncode=MISCONFIGURED) from None
             except DatabaseError as error:
                 raise _explained(error) from error
+        code = 128 + interruption.signal if interruption else report.exit_code
         if options["json"]:
-            self.stdout.write(json.dumps(report.to_json(), ensure_ascii=False))
+            self.stdout.write(json.dumps(report.to_json() | {"exit": code}, ensure_ascii=False))
         else:
             self.print_report(report)
         self.print_notes(report)
-        code = 128 + interruption.signal if interruption else report.exit_code
         if code:
             sys.exit(code)
 
@@ -103,21 +104,6 @@ def _at_least(least: int) -> Callable[[str], int]:
         return value
 
     return number
-
-
-def _bar(stack: ExitStack, *, shown: bool) -> Callable[[Report], None]:
-    """A watcher that opens a progress bar when the due tokens are counted, and then moves it on."""
-    advance: Callable[[int], object] | None = None
-    position = 0
-
-    def watch(report: Report) -> None:
-        nonlocal advance, position
-        if advance is None:
-            advance = stack.enter_context(progress(report.due, shown=shown))
-        advance(report.tried - position)
-        position = report.tried
-
-    return watch
 
 
 def _explained(error: DatabaseError) -> CommandError:

@@ -69,10 +69,10 @@
   /* The server's page, as far as it fits into this one. */
   function show(html) {
     const page = parse(html);
-    const main = page.querySelector("main");
-    if (main) {
+    const content = page.getElementById("socialgrants-content");
+    if (content) {
       document.title = page.title;
-      document.querySelector("main").replaceWith(main);
+      document.getElementById("socialgrants-content").replaceWith(content);
     } else {
       fail();
     }

@@ -35,7 +35,7 @@ class Command(BaseCommand):
             default=[],
             type=_rotation,
             metavar="NAME=MODE",
-            help=_(
+            help=(
                 "How a network treats refresh tokens, such as mailru=grace; may be repeated. fixed: they stay; "
                 "grace: they rotate, the old one works for a minute; strict: the old one ends the new one, too."
             ),
@@ -45,22 +45,24 @@ class Command(BaseCommand):
         origins = options["origin"]
         if not origins:
             if not conf.SANDBOX_URL:
-                raise CommandError("Set SOCIALGRANTS_SANDBOX_URL, or say where the site is with --origin.")
+                raise CommandError(_("Set SOCIALGRANTS_SANDBOX_URL, or say where the site is with --origin."))
             origins = default_origins(conf.SANDBOX_URL)
         try:
             applications = load(origins, dict(options["rotation"]))
         except CredentialsInUse as error:
-            raise CommandError(
-                f'The credentials "{error}" belong to another application, maybe a real one, and were left '
-                "as they are. Rename or delete them to use the sandbox."
-            ) from None
+            text = _(
+                "The credentials “%(name)s” belong to another application, maybe a real one, and were left as "
+                "they are. Rename or delete them to use the sandbox."
+            )
+            raise CommandError(text % {"name": error}) from None
         if options["verbosity"] > 0:
             self.describe(applications)
 
     def describe(self, applications: Iterable[Application]) -> None:
         for application in applications:
-            title = NETWORKS[application.network].title
-            self.stdout.write(f"{title}: application {application.client_id} may send visitors back to")
+            names = {"network": NETWORKS[application.network].title, "client_id": application.client_id}
+            text = _("%(network)s: application %(client_id)s may send visitors back to these addresses:")
+            self.stdout.write(text % names)
             for redirect_uri in application.redirect_uris:
                 self.stdout.write(f"  {redirect_uri}")
             logins = LOGINS.get(application.network, {})
@@ -88,5 +90,5 @@ def _rotation(value: str) -> tuple[str, Rotation]:
     name, _equals, mode = value.partition("=")
     if name not in NETWORKS or mode not in list(Rotation):
         known = f"{'/'.join(NETWORKS)}={'/'.join(Rotation)}"
-        raise ArgumentTypeError(_("not %(known)s: %(value)s") % {"known": known, "value": value})
+        raise ArgumentTypeError(f"not {known}: {value}")
     return name, Rotation(mode)

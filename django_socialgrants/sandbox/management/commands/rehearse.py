@@ -20,25 +20,23 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.formatter_class = RawDescriptionHelpFormatter
         parser.epilog = "\n".join(
-            [_("failures:"), *(f"  {name:21}{failure.help}" for name, failure in FAILURES.items())]
+            ["failures:", *(f"  {name:21}{failure.help}" for name, failure in FAILURES.items())]
         )
         parser.add_argument(
             "words",
             nargs="*",
             metavar="[NAME] FAILURE",
-            help=_(
-                "the id of a network (default: all) and a failure from the list below; without, tells what is on"
-            ),
+            help="the id of a network (default: all) and a failure from the list below; without, tells what is on",
         )
         lasting = parser.add_mutually_exclusive_group()
         lasting.add_argument(
-            "--count", type=_positive, metavar="N", help=_("end at each network after N requests have failed")
+            "--count", type=_positive, metavar="N", help="end at each network after N requests have failed"
         )
         lasting.add_argument(
-            "--for", type=_positive, metavar="SECONDS", dest="lasting", help=_("end after that time")
+            "--for", type=_positive, metavar="SECONDS", dest="lasting", help="end after that time"
         )
-        lasting.add_argument("--end", action="store_true", help=_("end now: --end, or --end NAME"))
-        parser.add_argument("--seconds", type=_positive, metavar="S", help=_("for slow and rate-limit"))
+        lasting.add_argument("--end", action="store_true", help="end now: --end, or --end NAME")
+        parser.add_argument("--seconds", type=_positive, metavar="S", help="for slow and rate-limit")
 
     def handle(self, *args: Any, words: list[str], **options: Any) -> None:
         names = words if options["end"] else words[:-1]
@@ -71,7 +69,5 @@ def _known(word: str, words: Any) -> str:
 
 def _positive(value: str) -> int:
     if not (value.isascii() and value.isdigit() and 0 < int(value) <= _LONGEST):
-        raise ArgumentTypeError(
-            _("not a number between 1 and %(most)s: %(value)s") % {"most": _LONGEST, "value": value}
-        )
+        raise ArgumentTypeError(f"not a number between 1 and {_LONGEST}: {value}")
     return int(value)

@@ -16,7 +16,7 @@ class Command(BaseCommand):
         origin = f"http://127.0.0.1:{port}"
         call_command("migrate", verbosity=verbosity - 1)
         if settings.SANDBOX:
-            settings.SOCIALGRANTS_SANDBOX_URL = f"{origin}/sandbox"
+            settings.SOCIALGRANTS_SANDBOX_URL = f"http://localhost:{port}/sandbox"
             call_command("load_sandbox", verbosity=verbosity - 1)
         else:
             call_command("sync_credentials", verbosity=verbosity - 1)
