@@ -52,7 +52,7 @@ def redirect_uri(request: HttpRequest, name: str, *, flow: str) -> str:
 @lru_cache(maxsize=64)
 def _warn_of(insecure: str) -> None:
     """Say it once in each process, for each host."""
-    text = "redirect URIs begin with %s: if people come by https, set SECURE_PROXY_SSL_HEADER or SOCIALGRANTS_BASE_URL"
+    text = "redirect URIs are at %s: for https, set SECURE_PROXY_SSL_HEADER or SOCIALGRANTS_BASE_URL"
     log(Event.INSECURE_REDIRECT, text, insecure, reason="http")
 
 
