@@ -189,6 +189,9 @@ def _create(granted: Granted, user: User | None) -> UserToken:
         row = UserToken(**owner, credentials=granted.credentials, uid=granted.identity.uid)
         row.apply(row.changes_by_grant(granted.token, granted.identity, grant_type=granted.grant_type))
         row.save(force_insert=True)
+        # It may have become another application while the network was asked; from now on this row forbids that.
+        if not granted.credentials.is_unchanged():
+            raise Refusal("stale_state", detail="the application has become another one")
     return row
 
 
