@@ -125,6 +125,11 @@ class ProviderCredentials(SealedModel):
         provider = self.known_provider()
         return [way for way in self.ways.split() if way not in provider.ways] if provider else []
 
+    def ways_in(self) -> list[str]:
+        """The ways in that it offers, each with a button, the default one first; [""] if its network has none."""
+        ways = self.get_provider().ways
+        return [way for way in self.ways.split() if way in ways] or list(ways)[:1] or [""]
+
     def known_provider(self) -> Provider | None:
         """The network, or None when this site does not know it (any more)."""
         try:
