@@ -178,12 +178,12 @@ def _save_session(request: HttpRequest) -> None:
 
 def _way_forward(request: HttpRequest, event: str, refusal: Refusal, application: str) -> tuple[str, str]:
     """Where to go on, and what that is called: one's accounts, the start of what was refused, or home."""
-    kept = vars(request).get("_socialgrants_kept")
-    if kept is None and request.user.is_authenticated:
+    kept = vars(request).get("_socialgrants_kept", {})
+    if not kept.get("next") and request.user.is_authenticated:
         return reverse("socialgrants:connections"), gettext("My accounts")
     if application and refusal.reason not in ("not_found", "call_failed"):
         start = reverse(f"socialgrants:{event.removesuffix('_callback')}", args=[application])
-        query = urlencode({name: value for name, value in (kept or {}).items() if value})
+        query = urlencode({name: value for name, value in kept.items() if value})
         return f"{start}?{query}" if query else start, gettext("Start again")
     return get_script_prefix(), gettext("Back to the site")
 
