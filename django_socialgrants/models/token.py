@@ -128,7 +128,9 @@ class UserToken(SealedModel):
 
         Called before every insert and save; a time that is set already stays.
         """
-        if self.state != self.State.ACTIVE or not self.is_refreshable():
+        if self.state != self.State.ACTIVE or (self.expires_at and self.next_refresh_at):
+            return
+        if not self.is_refreshable():
             return
         if self.expires_at is None and (provider := self._known_provider()):
             self.expires_at = self.now + timedelta(seconds=provider.default_expires_in)
