@@ -39,7 +39,7 @@ IMPURE = """
     refreshing.health refreshing.lease refreshing.request
     refreshing.due refreshing.settlement refreshing.turn
     refreshing.lane
-    flows.refusal flows.kept_query
+    flows.refusal flows.kept_query flows.revocation
     flows.contention flows.newcomers
     flows.accounts flows.import_sources
     flows.state flows.importing
@@ -59,7 +59,8 @@ IMPURE = """
     administration.forms
     administration.credentials administration.tokens
     admin
-    tasks testing
+    tasks
+    background testing
     apps
     migrations
     management
@@ -72,7 +73,7 @@ HOUSE = [line.split() for line in (PURE + IMPURE).split("\n") if line.strip()]
 FOR_DJANGO = {"apps", "admin", "urls", "models"}
 FOR_SITES = {
     *("exceptions", "conf", "events", "signals", "registry", "crypto"),
-    *("api", "middleware", "decorators", "backends", "tasks", "testing"),
+    *("api", "middleware", "decorators", "backends", "tasks", "background", "testing"),
 }
 
 OUT_OF_REACH = {
