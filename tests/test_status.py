@@ -200,7 +200,7 @@ def test_tokens_are_counted_by_indexes_alone(ok_app, mailru_app):
 def explained(sql):
     prefix = {"sqlite": "EXPLAIN QUERY PLAN"}.get(connection.vendor, "EXPLAIN")
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":  # so few rows, and such small ones, are read as fast without an index
+        if connection.vendor == "postgresql":  # which reads so few rows as fast without any
             cursor.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")
         cursor.execute(f"{prefix} {sql}")
         plan = "\n".join(" ".join(map(str, row)) for row in cursor.fetchall())
