@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from .api import SocialAPI, refresh_ahead
 from .decorators import grant_url, redirect_to_grant
+from .events import Event
 from .exceptions import NeedsLogin, SocialGrantsError
 from .flows.refusal import Refusal
 from .models import UserToken
@@ -75,7 +76,7 @@ def answer_to(error: Exception, request: HttpRequest, *, as_json: bool | None = 
         retry_after = getattr(error, "retry_after", None) or _RETRY_AFTER
         detail = f"{type(error).__name__}: {error}"
         refusal = Refusal("call_failed", detail=detail, retry_after=retry_after)
-        return with_headers(refuse(request, refusal, "call", "", as_json=as_json))
+        return with_headers(refuse(request, refusal, Event.CALL, "", as_json=as_json))
     return None
 
 

@@ -22,7 +22,7 @@ PURE = """
     providers.ok providers.mailru providers.vkid providers.mailid
 """
 IMPURE = """
-    conf
+    conf events
     registry crypto
     storage.clock storage.fields
     storage.rotation
@@ -72,7 +72,7 @@ HOUSE = [line.split() for line in (PURE + IMPURE).split("\n") if line.strip()]
 
 FOR_DJANGO = {"apps", "admin", "urls", "models"}
 FOR_SITES = {
-    *("exceptions", "conf", "signals", "registry", "crypto"),
+    *("exceptions", "conf", "events", "signals", "registry", "crypto"),
     *("api", "middleware", "decorators", "backends", "tasks", "testing"),
 }
 
@@ -188,6 +188,11 @@ def test_only_the_transport_imports_an_http_library():
     libraries = {"aiohttp", "http", "httpx", "requests", "socket", "ssl", "urllib3"}
     doors = {name for name in MODULES if outside(name) & libraries}
     assert doors and all(name.startswith("transport.") for name in doors)
+
+
+def test_nothing_is_logged_without_an_event():
+    """There is one way to the logger: `events.log`."""
+    assert [name for name, path in MODULES.items() if "getLogger" in path.read_text()] == ["events"]
 
 
 def test_a_file_at_the_top_is_what_a_site_imports_or_django_looks_for():

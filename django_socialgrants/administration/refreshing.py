@@ -10,11 +10,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext_lazy
 
 from django_socialgrants.conf import conf
+from django_socialgrants.events import Event, log
 from django_socialgrants.exceptions import NeedsLogin, SocialGrantsError
 from django_socialgrants.flows.refresh import renewed
 from django_socialgrants.models import UserToken
-
-logger = logging.getLogger("django_socialgrants")
 
 MOST = 50
 """Tokens that a web request may ask for; `manage.py refresh_tokens` takes any number."""
@@ -113,6 +112,14 @@ def refresh(
         except SocialGrantsError as error:
             outcome.fail(str(error))
         except Exception as error:
-            logger.error("token %s could not be refreshed: %s", token.pk, type(error).__name__)
+            log(
+                Event.NOT_REFRESHED,
+                "token %s could not be refreshed: %s",
+                *(token.pk, type(error).__name__),
+                level=logging.ERROR,
+                application=token.credentials.name,
+                token=token.pk,
+                reason=type(error).__name__,
+            )
             outcome.fail(_("unexpected: %(error)s") % {"error": type(error).__name__})
     return outcome

@@ -17,6 +17,7 @@ from django.utils.module_loading import import_string
 
 from django_socialgrants import signals
 from django_socialgrants.conf import conf
+from django_socialgrants.events import Event, log
 from django_socialgrants.exceptions import (
     IdentityTaken,
     InvalidGrant,
@@ -32,8 +33,6 @@ from django_socialgrants.oauth.values import Identity, Token
 from . import state
 from .contention import decided, reconnect
 from .refusal import Refusal
-
-logger = logging.getLogger("django_socialgrants")
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,14 @@ def _refreshed(credentials: ProviderCredentials, token: Token, identity: Identit
         if identify(credentials, refreshed).uid != identity.uid:
             return None
     except (ProviderError, UnsupportedGrant) as error:
-        logger.info("a refresh token from a fragment is not kept: %s", type(error).__name__)
+        log(
+            Event.NOT_KEPT,
+            "a refresh token from a fragment is not kept: %s",
+            type(error).__name__,
+            level=logging.INFO,
+            application=credentials.name,
+            reason=type(error).__name__,
+        )
         return None
     kept = refreshed.refresh_token or token.refresh_token
     return replace(refreshed, refresh_token=kept, scope=refreshed.scope or token.scope)

@@ -15,6 +15,7 @@ from django.db import Error as DatabaseFailure
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
+from django_socialgrants.events import Event, log
 from django_socialgrants.exceptions import UnknownCredentials
 from django_socialgrants.models import ProviderCredentials, UserToken
 from django_socialgrants.refreshing.due import Due
@@ -25,8 +26,6 @@ from django_socialgrants.refreshing.request import Renewal, Reply, carry_out
 from django_socialgrants.refreshing.settlement import halts
 from django_socialgrants.refreshing.workers import Workers
 from django_socialgrants.storage.clock import DatabaseNow
-
-logger = logging.getLogger("django_socialgrants")
 
 
 @dataclass(frozen=True)
@@ -215,7 +214,17 @@ class _Run:
                     with self._surviving(lane):
                         step()
                 except Exception:
-                    logger.exception("%s: the end of a run was disturbed", lane.application.name)
+                    name, text = lane.application.name, "%s: the end of a run was disturbed"
+                    reason = "disturbed"
+                    log(
+                        Event.RUN,
+                        text,
+                        name,
+                        level=logging.ERROR,
+                        application=name,
+                        reason=reason,
+                        trace=True,
+                    )
 
     @contextmanager
     def _surviving(self, lane: Lane) -> Iterator[None]:
@@ -223,9 +232,9 @@ class _Run:
         try:
             yield
         except DatabaseFailure as error:
-            logger.error(
-                "%s: the database failed for too long: %s", lane.application.name, type(error).__name__
-            )
+            name, reason = lane.application.name, type(error).__name__
+            text = "%s: the database failed for too long: %s"
+            log(Event.DATABASE, text, name, reason, level=logging.ERROR, application=name, reason=reason)
             note = _("the database failed: %(error)s") % {"error": type(error).__name__}
             lane.tally.worsen(RETRY, Problem.DATABASE, note)
             for other in self._lanes:

@@ -14,6 +14,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_socialgrants.conf import conf
+from django_socialgrants.events import Event, log
 from django_socialgrants.oauth.provider import Provider
 from django_socialgrants.oauth.reading import seconds
 from django_socialgrants.oauth.values import Identity, Token
@@ -22,8 +23,6 @@ from django_socialgrants.storage.clock import DatabaseNow, database_time
 from django_socialgrants.storage.fields import EncryptedField, SealedModel, SealedQuerySet
 
 from .application import ProviderCredentials
-
-logger = logging.getLogger("django_socialgrants")
 
 
 class UserTokenQuerySet(SealedQuerySet["UserToken"]):
@@ -266,5 +265,6 @@ def _can_refresh(provider: Provider, token: Token) -> bool:
     try:
         return provider.can_refresh(token)
     except Exception:
-        logger.exception("%s can't say whether a token can be refreshed", provider.title)
+        text = "%s can't say whether a token can be refreshed"
+        log(Event.NETWORK_CODE, text, provider.title, level=logging.ERROR, reason="can_refresh", trace=True)
         return bool(token.refresh_token)

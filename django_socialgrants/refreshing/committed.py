@@ -18,7 +18,6 @@ Inside Django's `TestCase`, whose transaction hides its rows from every other co
 back, the caller's connection is used.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -38,10 +37,9 @@ from django.db import (
 )
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_socialgrants.events import Event, log
 from django_socialgrants.exceptions import UnsafeTransaction
 from django_socialgrants.models import UserToken
-
-logger = logging.getLogger("django_socialgrants")
 
 LOCK_WAIT = 3
 """Seconds for which a second connection waits for a lock."""
@@ -111,7 +109,8 @@ def persistently(work: Callable[[], T], *, ends: float | None = None, patient: b
                 raise _unsafe(error) from error
             if is_over:
                 raise
-            logger.warning("the database failed (%s); trying again", type(error).__name__)
+            problem = type(error).__name__
+            log(Event.DATABASE, "the database failed (%s); trying again", problem, reason=problem)
             if not is_separate:
                 callers.close()
         time.sleep(pause)

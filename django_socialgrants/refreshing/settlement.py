@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from django_socialgrants import signals
+from django_socialgrants.events import Event, log
 from django_socialgrants.exceptions import (
     DecryptionError,
     InvalidClient,
@@ -26,8 +27,6 @@ from . import health
 from .health import Health, Known, News, Sign, back_off
 from .lease import keep_rotated, write
 from .request import Reply, TooEarly
-
-logger = logging.getLogger("django_socialgrants")
 
 Reason = UserToken.Reason
 
@@ -231,12 +230,23 @@ def _put_off(settlement: Settlement) -> dict[str, Any]:
     }
 
 
+_EVENTS = {Verdict.REFRESHED: Event.REFRESHED, Verdict.NEEDS_LOGIN: Event.NEEDS_LOGIN}
+
+
 def _tell(settlement: Settlement) -> None:
     token, verdict, error = settlement.token, settlement.verdict, settlement.reply.error
     level = logging.INFO if verdict is Verdict.REFRESHED else logging.WARNING
     why = f": {settlement.reason}" if settlement.reason else ""
     detail = f" ({error})" if isinstance(error, SocialGrantsError) else ""
-    logger.log(level, "token %s of %s: %s%s%s", token.pk, token.credentials.name, verdict.value, why, detail)
+    log(
+        _EVENTS.get(verdict, Event.NOT_REFRESHED),
+        "token %s of %s: %s%s%s",
+        *(token.pk, token.credentials.name, verdict.value, why, detail),
+        level=level,
+        application=token.credentials.name,
+        token=token.pk,
+        reason=settlement.reason or ("" if verdict is Verdict.REFRESHED else verdict.value),
+    )
     if verdict is Verdict.REFRESHED:
         signals.send(signals.refreshed, token)
     elif verdict is Verdict.NEEDS_LOGIN:

@@ -1,12 +1,11 @@
 """Threads that do nothing but HTTP, and that no application can keep to itself."""
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-logger = logging.getLogger("django_socialgrants")
+from django_socialgrants.events import Event, log
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -67,7 +66,8 @@ class Workers(Generic[Job, Result]):
         except RuntimeError:
             if not self._threads:
                 raise
-            logger.warning("only %d of %d threads could be started", len(self._threads), self._workers)
+            text = "only %d of %d threads could be started"
+            log(Event.RUN, text, len(self._threads), self._workers, reason="threads")
             self._workers = len(self._threads)
         else:
             self._threads.append(thread)

@@ -1,6 +1,5 @@
 """`{% load socialgrants %}`: buttons that log in with, or connect, an account of a network."""
 
-import logging
 from typing import Any
 
 from django import template
@@ -8,10 +7,10 @@ from django.template.context import RequestContext
 from django.urls import reverse
 from django.utils.translation import gettext
 
+from django_socialgrants.events import Event, log
 from django_socialgrants.exceptions import SocialGrantsError, UnknownCredentials, UnsupportedGrant
 from django_socialgrants.models import ProviderCredentials
 
-logger = logging.getLogger("django_socialgrants")
 register = template.Library()
 
 
@@ -72,5 +71,5 @@ def _button(
 
 
 def _no_button(error: SocialGrantsError) -> dict[str, Any]:
-    logger.warning("no login button: %s", error)
+    log(Event.NO_BUTTON, "no login button: %s", error, reason=type(error).__name__)
     return {}

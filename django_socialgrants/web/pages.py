@@ -1,6 +1,5 @@
 """What all answers of our views have in common: their headers, and the page that says no."""
 
-import logging
 import re
 import secrets
 from collections.abc import Callable, Iterable
@@ -25,11 +24,10 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
+from django_socialgrants.events import Event, log
 from django_socialgrants.exceptions import SocialGrantsError, clean_text
 from django_socialgrants.flows.refusal import UNREADABLE, Refusal
 from django_socialgrants.flows.state import set_cookies
-
-logger = logging.getLogger("django_socialgrants")
 
 MAX_BODY = 8 * 1024
 """Bytes of a request's body."""
@@ -57,6 +55,7 @@ def page(*methods: str) -> Callable[[View], View]:
     """
 
     def decorate(view: View) -> View:
+        event = Event(view.__name__)
         protected = require_http_methods(methods)(_csrf_protect(sensitive_post_parameters()(view)))
 
         @wraps(view)
@@ -66,7 +65,7 @@ def page(*methods: str) -> Callable[[View], View]:
                 response = protected(request, *args, **kwargs)
                 _save_session(request)
             except (Refusal, SocialGrantsError, ImproperlyConfigured, *UNREADABLE) as error:
-                response = refuse(request, Refusal.from_error(error), view.__name__, kwargs.get("name", ""))
+                response = refuse(request, Refusal.from_error(error), event, kwargs.get("name", ""))
             set_cookies(request, response)
             return with_headers(response)
 
@@ -98,23 +97,17 @@ def render_page(
 
 
 def refuse(
-    request: HttpRequest, refusal: Refusal, event: str, application: str, *, as_json: bool = False
+    request: HttpRequest, refusal: Refusal, event: Event, application: str, *, as_json: bool = False
 ) -> HttpResponse:
     """The page or the JSON for `refusal`, with a reference id that leads to its one record in the log."""
     reference = secrets.token_hex(4)
-    logger.warning(
-        "%s refused: %s (application %s, reference %s) %s",
+    log(
         event,
-        refusal.reason,
-        application or "-",
-        reference,
-        refusal.detail,
-        extra={
-            "event": event,
-            "reason": refusal.reason,
-            "application": application,
-            "reference": reference,
-        },
+        "%s refused: %s (application %s, reference %s) %s",
+        *(event, refusal.reason, application or "-", reference, refusal.detail),
+        application=application,
+        reason=refusal.reason,
+        reference=reference,
     )
     response: HttpResponse
     if as_json:
