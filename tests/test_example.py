@@ -23,12 +23,18 @@ MANAGE = "example_project/manage.py"
 PATIENCE = 30
 """Seconds until a server that does not start, or does not end, is a failure."""
 
-TITLES = {"ok": "OK", "mailru": "Mail.Ru"}
+TITLES = {"ok": "OK", "mailru": "Mail.Ru", "vkid": "VK ID"}
+BUTTONS = {
+    **{network: f"Login with {title}" for network, title in TITLES.items()},
+    "ok_ru": "Login with OK, through VK ID",
+    "mail_ru": "Login with Mail.Ru, through VK ID",
+}
 PEOPLE = {
     "ok": ("999000000202", "Тимофей Небылицын"),
     "mailru": ("18446744073709551602", "Ефрем Выдумкин"),
+    "vkid": ("1000000202", "Игнат Небывальцев"),
 }
-SIGNED_CALLS = {"ok": "users.getCurrentUser", "mailru": "users.getInfo"}
+CALLS = {"ok": "users.getCurrentUser", "mailru": "users.getInfo", "vkid": "users.get"}
 SETTINGS = {
     "SANDBOX": "False",
     "OK_CLIENT_ID": "512000000000",
@@ -37,6 +43,7 @@ SETTINGS = {
     "MAILRU_CLIENT_ID": "423004",
     "MAILRU_CLIENT_SECRET": "mailru-secret-key",
     "MAILRU_CLIENT_KEY": "mailru-private-key",
+    "VKID_CLIENT_ID": "51000001",
 }
 """What `.env.example` asks for, for the real networks."""
 
@@ -190,12 +197,12 @@ def real(make_example):
         yield url
 
 
-def log_in(url, network):
+def log_in(url, network, way=""):
     """A visitor who has just logged in, and the page where they are."""
     visitor = Visitor()
     home = visitor.visit(f"{url}/")
-    assert all(f">Login with {title}</button>" in home.text for title in TITLES.values())
-    dialog = visitor.press(home, f"Login with {TITLES[network]}")
+    assert all(f">{label}</button>" in home.text for label in BUTTONS.values())
+    dialog = visitor.press(home, BUTTONS[way or network])
     return visitor, visitor.press(dialog, "Allow", person=PEOPLE[network][0], decision="allow")
 
 
@@ -216,20 +223,27 @@ def test_a_visitor_logs_in_and_sees_what_a_signed_call_answers(served, network):
     assert me.url == f"{url}/me/"
     assert f"Hello, {name}!" in me.text
     assert f"<code>{uid}</code>" in me.text
-    assert f"<code>{SIGNED_CALLS[network]}</code>" in me.text
+    assert f"<code>{CALLS[network]}</code>" in me.text
     answer = json.loads(html.unescape(re.search(r"<pre.*?>(.*?)</pre>", me.text, re.S)[1]))
-    profile = answer[0] if network == "mailru" else answer
-    assert (profile["uid"], profile["first_name"]) == (uid, name.split()[0])
+    profile = answer if network == "ok" else answer[0]
+    assert str(profile.get("uid") or profile["id"]) == uid
+    assert profile["first_name"] == name.split()[0]
 
     assert name in visitor.visit(f"{url}/social/connections/").text
     assert visitor.press(me, "Log out").url == f"{url}/"
     assert visitor.visit(f"{url}/me/").url == f"{url}/?next=/me/"
     secrets = example.secrets()
-    assert len(secrets) >= 7  # of two applications, of one grant
+    assert len(secrets) >= 7  # of the applications, of one grant
     assert [secret for secret in secrets if any(secret in page for page in visitor.read)] == []
 
 
-@pytest.mark.parametrize("network", TITLES)
+def test_a_visitor_of_vk_id_is_the_same_user_by_every_button(served):
+    _example, url = served
+    names = {username(log_in(url, "vkid", way)[1]) for way in ("", "ok_ru", "mail_ru")}
+    assert len(names) == 1
+
+
+@pytest.mark.parametrize("network", ["ok", "mailru"])
 def test_a_visitor_sees_their_friends(served, network):
     example, url = served
     visitor, me = log_in(url, network)
@@ -315,7 +329,7 @@ def test_the_environment_makes_it_fit_for_a_real_server(example):
         assert done.returncode == 0, done.stdout
     with closing(sqlite3.connect(example.database)) as database:
         stored = database.execute("SELECT name, client_id FROM socialgrants_providercredentials ORDER BY id")
-        assert stored.fetchall() == [("ok", "512000000000"), ("mailru", "423004")]
+        assert stored.fetchall() == [("ok", "512000000000"), ("mailru", "423004"), ("vkid", "51000001")]
 
 
 @pytest.mark.parametrize(
@@ -359,7 +373,12 @@ def test_a_real_server_does_not_start_without_a_secret_key(example):
 
 
 @pytest.mark.parametrize(
-    "network, origin", [("ok", "https://connect.ok.ru"), ("mailru", "https://connect.mail.ru")]
+    "network, origin",
+    [
+        ("ok", "https://connect.ok.ru"),
+        ("mailru", "https://connect.mail.ru"),
+        ("vkid", "https://id.vk.ru"),
+    ],
 )
 def test_with_credentials_in_the_environment_buttons_lead_to_the_real_networks(real, network, origin):
     visitor = Visitor()
@@ -402,8 +421,10 @@ def test_the_template_of_the_environment_file_is_understood_as_it_stands(example
     done = example.manage("shell", "--verbosity", "0", "--command", script)
     assert done.returncode == 0, done.stdout
     credentials = json.loads(done.stdout)
+    assert credentials.pop("vkid")["client_id"] == SETTINGS["VKID_CLIENT_ID"]
     kept = ("client_id", "client_secret", "client_key")
-    for network in TITLES:
+    assert [*credentials] == ["ok", "mailru"]
+    for network in credentials:
         assert credentials[network]["provider"] == network
         expected = {name: SETTINGS[f"{network}_{name}".upper()] for name in kept}
         assert {name: credentials[network][name] for name in kept} == expected

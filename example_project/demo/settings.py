@@ -82,12 +82,18 @@ if SANDBOX:
     SOCIALGRANTS_PROVIDERS = [
         "django_socialgrants.sandbox.providers.OK",
         "django_socialgrants.sandbox.providers.MailRu",
+        "django_socialgrants.sandbox.providers.VKID",
     ]
     SOCIALGRANTS_SANDBOX_URL = (
         "http://localhost:8000/sandbox"  # another site than 127.0.0.1, like the networks
     )
     SOCIALGRANTS_INSECURE_LOOPBACK = True
 else:
+    SOCIALGRANTS_PROVIDERS = [
+        "django_socialgrants.providers.ok.OK",
+        "django_socialgrants.providers.mailru.MailRu",
+        "django_socialgrants.providers.vkid.VKID",
+    ]
     SOCIALGRANTS_CREDENTIALS = {
         name: {
             "provider": name,
@@ -99,6 +105,8 @@ else:
         for name, scope in [("ok", "VALUABLE_ACCESS"), ("mailru", "")]
         if env(f"{name.upper()}_CLIENT_ID", default="")
     }
+    if VKID_CLIENT_ID := env("VKID_CLIENT_ID", default=""):
+        SOCIALGRANTS_CREDENTIALS["vkid"] = {"client_id": VKID_CLIENT_ID, "ways": "vkid ok_ru mail_ru"}
 
 if not DEBUG:
     CSRF_COOKIE_SECURE = SESSION_COOKIE_SECURE = SECURE_SSL_REDIRECT = True

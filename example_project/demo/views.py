@@ -12,11 +12,20 @@ from django.shortcuts import render
 from django_socialgrants.api import SocialAPI
 from django_socialgrants.decorators import grant_required, redirect_to_grant
 from django_socialgrants.exceptions import NeedsLogin, SocialGrantsError
-from django_socialgrants.models import UserToken
+from django_socialgrants.models import ProviderCredentials, UserToken
+
+CALLS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ok": ("users.getCurrentUser", {}),
+    "mailru": ("users.getInfo", {}),
+    "vkid": ("users.get", {"fields": ["sex", "bdate", "photo_200"]}),
+}
+"""What each network is asked about the user."""
 
 
 def home(request: HttpRequest) -> HttpResponse:
-    return render(request, "demo/home.html")
+    """`{% login_buttons %}` would call VK ID's ways in what the other networks' buttons are called."""
+    names = [application.name for application in ProviderCredentials.objects.usable()]
+    return render(request, "demo/home.html", {"names": names})
 
 
 @login_required
@@ -27,12 +36,11 @@ def me(request: HttpRequest) -> HttpResponse:
 
 
 def _account(request: HttpRequest, token: UserToken) -> dict[str, Any]:
-    """An account with what its network answers when it is asked, with a signature, who the user is."""
+    """An account with what its network answers when it is asked who the user is."""
     name = token.credentials.name
-    account: dict[str, Any] = {"token": token, "friends": f"{name}_friends"}
+    method, params = CALLS[token.credentials.provider]
+    account: dict[str, Any] = {"token": token, "friends": f"{name}_friends", "method": method}
     try:
-        method, params = token.credentials.get_provider().identity_call()
-        account["method"] = method
         answer = SocialAPI(request.user, name, uid=token.uid).call(method, **params)
         account["answer"] = json.dumps(answer, ensure_ascii=False, indent=2)
     except SocialGrantsError as error:
