@@ -9,6 +9,7 @@
     ├── DecryptionError          a stored secret can't be read: .fingerprint, .key_known
     ├── NeedsLogin               no usable token, the user must grant again: .reason
     ├── UnsafeTransaction        a refresh could be undone by the transaction around it
+    ├── RunFailed                a task has to be looked at by an operator: .document
     └── ProviderError            a network did not do what was asked
         ├── ProviderUnavailable  no usable answer: .retry_after, .sent, .status
         │   └── DeadlineExceeded ... because time was up
@@ -27,7 +28,7 @@ No error carries a secret, neither in its text nor in an attribute, a cause or a
 from a network are cleaned: printable, on one line, at most 200 characters.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 MASK = "***"
@@ -112,6 +113,25 @@ class UnsafeTransaction(SocialGrantsError):
 
     No request was sent. `refreshing.committed` tells when that is so.
     """
+
+
+class RunFailed(SocialGrantsError):
+    """A task that refreshes tokens ended with exit code 2 or 3.
+
+    `document` is what `refresh_tokens --json` prints.
+    """
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        problems = ", ".join(
+            f"{name}: {tally['problem']}"
+            for name, tally in document["applications"].items()
+            if tally["problem"]
+        )
+        super().__init__(f"exit code {document['exit']}: {problems}")
+        self.document = document
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.document,)
 
 
 class ProviderError(SocialGrantsError):

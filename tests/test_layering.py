@@ -55,12 +55,12 @@ IMPURE = """
     urls
     checks.credentials checks.database checks.keys checks.logins checks.providers checks.settings checks.site
     checks.policy
-    administration.words
     administration.facts administration.filters administration.refreshing
     administration.forms
     administration.credentials administration.tokens
     admin
-    tasks testing
+    tasks
+    background testing
     apps
     migrations
     management
@@ -73,7 +73,7 @@ HOUSE = [line.split() for line in (PURE + IMPURE).split("\n") if line.strip()]
 FOR_DJANGO = {"apps", "admin", "urls", "models"}
 FOR_SITES = {
     *("exceptions", "conf", "events", "signals", "registry", "crypto"),
-    *("api", "middleware", "decorators", "backends", "tasks", "testing"),
+    *("api", "middleware", "decorators", "backends", "tasks", "background", "testing"),
 }
 
 OUT_OF_REACH = {

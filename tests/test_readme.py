@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 import types
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from django.test import RequestFactory, TestCase
 from django.urls import include, path
 from django.utils.module_loading import import_string
 
-from django_socialgrants import exceptions, signals
+from django_socialgrants import exceptions, signals, tasks
 from django_socialgrants.api import Circuit, SocialAPI
 from django_socialgrants.conf import Conf, conf
 from django_socialgrants.middleware import Social
@@ -309,6 +310,17 @@ def test_its_schedule_names_a_task_and_arguments_that_it_takes():
     (entry,) = run(code)["CELERY_BEAT_SCHEDULE"].values()
     assert entry["task"] == tasks.refresh_tokens.name
     inspect.signature(tasks.refresh_tokens.run).bind(**entry["kwargs"])
+
+
+@pytest.mark.django_db
+def test_its_task_can_be_enqueued(settings):
+    name = "django.tasks" if find_spec("django.tasks") else "django_tasks"
+    pytest.importorskip(name)
+    settings.TASKS = {"default": {"BACKEND": f"{name}.backends.dummy.DummyBackend"}}
+    code = next(code for code in blocks("Refreshing tokens") if "enqueue" in code)
+    task = run(code)["refresh_tokens"]
+    [result] = task.get_backend().results
+    inspect.signature(tasks.run).bind(*result.args, **result.kwargs)
 
 
 def test_its_document_has_the_fields_of_a_real_one():

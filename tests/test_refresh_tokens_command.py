@@ -122,6 +122,37 @@ def test_json_is_one_document_and_nothing_else_on_stdout(network, ok_app, capfd)
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "code", "problem"),
+    [
+        (TokenEndpoint(), 0, ""),
+        (out_of_order, 1, "failures"),
+        (answer({}, status=429), 1, "paused"),
+        (answer({"error": "invalid_client"}, status=401), 2, "invalid_client"),
+    ],
+)
+def test_the_document_names_exit_code_and_problem(network, ok_app, mailru_app, behaviour, code, problem):
+    network.on("/ok/token", behaviour)
+    network.on("/mailru/token", TokenEndpoint(rotates=True))
+    store_due(ok_app, 3)
+    store_due(mailru_app, 2)
+    ended, found = document()
+    assert (ended, found["exit"]) == (code, code)
+    assert {name: tally["problem"] for name, tally in found["applications"].items()} == {
+        "ok": problem,
+        "mailru": "",
+    }
+
+
+def test_an_outage_is_named_with_its_seconds(network, ok_app):
+    network.on("/ok/token", out_of_order)
+    store_due(ok_app, 30)
+    for _ in range(2):  # the run that notices it, and the next
+        code, found = document("--workers", "1")
+        tally = found["applications"]["ok"]
+        assert (code, tally["problem"], 0 < tally["paused_for"] <= 30) == (1, "outage", True)
+
+
 def test_a_site_without_applications_gets_an_empty_document(db):
     code, found = document()
     assert code == 0
@@ -339,10 +370,10 @@ def process(network, *options, url=None, **named):
 
 
 @contextmanager
-def terminal():
+def terminal(size=(24, 80)):
     """What is written to a terminal: file descriptor to write to, and a function that reads it all."""
     mine, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 80))
+    termios.tcsetwinsize(theirs, size)
 
     def read():
         os.close(theirs)
@@ -464,6 +495,37 @@ def test_a_terminal_shows_a_progress_bar_unless_it_is_unwanted(well, ok_app, opt
     assert "7/7" not in done.stdout
     if "--json" in options:
         assert json.loads(done.stdout)["refreshed"] == 7
+
+
+def shown_on(size, well, *options):
+    """What a terminal of that size is shown."""
+    with terminal(size) as (descriptor, read):
+        subprocess.run(
+            command_line(well, "refresh_tokens", *options),
+            env=environment() | {"COLUMNS": "", "LINES": ""},
+            stdout=subprocess.PIPE,
+            stderr=descriptor,
+            timeout=PATIENCE,
+        )
+        return read()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("size", [(24, 80), (0, 0)], ids=["wide", "without width"])
+def test_the_bar_has_a_label_and_ends_at_the_limit(well, ok_app, size):
+    store_due(ok_app, 7)
+    bar = shown_on(size, well, "--limit", "3")
+    first, *_ = bar.split("\r")[1:]
+    assert first.startswith("Refreshing tokens:   0%|")
+    assert "| 0/3 [" in first
+    assert "| 3/3 [" in bar
+    assert len(first.rstrip()) <= 80
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_dry_run_shows_no_progress(well, ok_app):
+    store_due(ok_app, 7)
+    assert shown_on((24, 80), well, "--dry-run") == ""
 
 
 @pytest.mark.django_db(transaction=True)

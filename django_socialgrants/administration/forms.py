@@ -11,12 +11,12 @@ from django.utils.translation import gettext_lazy
 
 from django_socialgrants import crypto
 from django_socialgrants.applications.declared import FIELDS, declared
-from django_socialgrants.applications.problems import problems
+from django_socialgrants.applications.problems import label, problems
 from django_socialgrants.models import ProviderCredentials
+from django_socialgrants.oauth.provider import Provider
 from django_socialgrants.oauth.values import Secret
 
 from .facts import known_networks, stored
-from .words import label
 
 SECRETS = ProviderCredentials.SECRETS
 NAMED = ("client_id", *SECRETS)
@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[ProviderCredentials]
 else:
     _ModelForm = forms.ModelForm
+
+
+def _heading(provider: Provider, field: str) -> str:
+    """The network's label of a field: words with a capital, an identifier as it is."""
+    theirs = label(provider, field)
+    return capfirst(theirs) if " " in theirs else theirs
 
 
 class SecretField(forms.CharField):
@@ -78,7 +84,7 @@ class ProviderCredentialsForm(_ModelForm):
         """Call a field what its network calls it: the row's own one, or each of those that can be chosen."""
         field = self.fields[name]
         own = self.instance.known_provider() if self.instance.pk else None
-        names_it = own and label(own, name)
+        names_it = own and _heading(own, name)
         field.label = names_it or capfirst(_PLAIN[name])
         if remove := self.fields.get(f"remove_{name}"):
             remove.label = format_lazy(gettext_lazy("{field}: remove the stored value"), field=field.label)
@@ -87,7 +93,7 @@ class ProviderCredentialsForm(_ModelForm):
             helps.append(format_html(_("In code and settings: {}."), format_html("<code>{}</code>", name)))
         elif not self.instance.pk:
             helps += [
-                format_html("{}: {}", provider.title, format_html("<b>{}</b>", label(provider, name)))
+                format_html("{}: {}", provider.title, format_html("<b>{}</b>", _heading(provider, name)))
                 for provider in known_networks()
                 if label(provider, name)
             ]

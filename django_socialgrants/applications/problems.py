@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from django_socialgrants.exceptions import DecryptionError
 from django_socialgrants.models import ProviderCredentials
@@ -15,6 +16,14 @@ _PLACEHOLDER = re.compile(
     r"\.+|…|\*+|x{3,}|<.*>|change[-_ ]?me|your[-_ ].*|client[-_ ](id|secret|key)|secret|key|none|null|todo",
     re.IGNORECASE,
 )
+
+_LABELS = (
+    gettext_noop("application id"),
+    gettext_noop("application secret key"),
+    gettext_noop("application public key"),
+    gettext_noop("service token"),
+)
+"""The labels of our networks that are words, named for the catalogues."""
 
 _Values = dict[str, str]
 
@@ -155,7 +164,12 @@ def _beyond(provider: Provider, credentials: ProviderCredentials) -> Iterator[Pr
         )
 
 
+def label(provider: Provider, field: str) -> str:
+    """What the network calls a field, on the page to copy it from: "secret_key"; "" when it calls it as we do."""
+    named = provider.labels.get(field, "")
+    return named and _(named)
+
+
 def _named(provider: Provider, field: str) -> str:
-    """A field, and what its network calls it: the word that stands on the page to copy from."""
-    label = provider.labels.get(field, field)
-    return field if label == field else f"{field} ({_(label)})"
+    theirs = label(provider, field)
+    return f"{field} ({theirs})" if theirs else field

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from django.db import Error as DatabaseFailure
 from django.db.models import Q
@@ -18,6 +19,7 @@ from django.utils.translation import gettext as _
 from django_socialgrants.events import Event, log
 from django_socialgrants.exceptions import UnknownCredentials
 from django_socialgrants.models import ProviderCredentials, UserToken
+from django_socialgrants.refreshing.committed import PERSIST_FOR
 from django_socialgrants.refreshing.due import Due
 from django_socialgrants.refreshing.lane import Lane
 from django_socialgrants.refreshing.lease import is_late
@@ -97,7 +99,8 @@ def _applications(names: Sequence[str]) -> list[tuple[ProviderCredentials, datet
 
 
 _Job = tuple[Lane, Renewal]
-_Result = tuple[Lane, UserToken, Reply | None]
+_Result = tuple[Lane, UserToken, Reply | None, float]
+"""What came of a token's refresh, and when, by the monotonic clock."""
 
 
 class _Run:
@@ -161,7 +164,7 @@ class _Run:
         for token in tokens:
             renewal = lane.prepare(token)
             if isinstance(renewal, Reply):
-                lane.receive(token, renewal)
+                lane.receive(token, renewal, time.monotonic())
             else:
                 self._workers.put(lane, (lane, renewal))
         self._settle()
@@ -171,7 +174,7 @@ class _Run:
         """What the threads do. They touch no database."""
         lane, renewal = job
         if self._stops() or lane.is_halted or is_late(renewal.token):
-            return lane, renewal.token, None
+            return lane, renewal.token, None, time.monotonic()
         try:
             reply = carry_out(renewal, may_repeat=lambda: not self._stops())
         except BaseException as error:  # a thread that ends without a result would be waited for
@@ -179,7 +182,7 @@ class _Run:
             reply = Reply(error=error, doubtful=True)
         if halts(reply):
             lane.is_halted = True  # at once: the thread that judges may be busy
-        return lane, renewal.token, reply
+        return lane, renewal.token, reply, time.monotonic()
 
     def _stops(self) -> bool:
         return self._is_over or self._failure is not None or self._stop()
@@ -199,17 +202,18 @@ class _Run:
         """Results are taken out only when their lanes have them: an exception may come between any two lines."""
         results = self._workers.results
         while results:
-            lane, token, reply = results[0]
-            lane.receive(token, reply)
+            lane, token, reply, at = results[0]
+            lane.receive(token, reply, at)
             results.popleft()
 
     def _wind_up(self) -> None:
         """Store what is on its way, and give the other leases back, whatever happens to one of the lanes."""
         self._is_over = True
+        ends = time.monotonic() + PERSIST_FOR
         self._workers.end()
         self._receive()
         for lane in self._lanes:
-            for step in (lane.settle, lane.give_up):
+            for step in (lane.settle, partial(lane.give_up, ends)):
                 try:
                     with self._surviving(lane):
                         step()

@@ -1,7 +1,6 @@
 """One application's part in a run: whether to go on, what is claimed, and what came of it."""
 
 import math
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -134,11 +133,11 @@ class Lane:
         self.is_open = False
         self.is_halted = True
 
-    def receive(self, token: UserToken, reply: Reply | None) -> None:
-        """Keep for `settle()` what came of the refresh of a claimed token; None if it was not begun."""
+    def receive(self, token: UserToken, reply: Reply | None, at: float) -> None:
+        """Keep for `settle()` what came of the refresh of a claimed token, and when; None if it was not begun."""
         if token.pk not in self._held:
             return
-        self._heard_at = time.monotonic()
+        self._heard_at = max(self._heard_at, at)
         if reply is None:
             self._untouched.append(token)
         else:
@@ -164,9 +163,9 @@ class Lane:
             raise
         return True
 
-    def give_up(self) -> None:
-        """Give all other leases back: no reply will come any more."""
-        self._give_back(list(self._held.values()), time.monotonic() + PERSIST_FOR)
+    def give_up(self, ends: float) -> None:
+        """Give all other leases back: no reply will come any more. Tried again until `ends`."""
+        self._give_back(list(self._held.values()), ends)
 
     def _settle_arrived(self, ends: float) -> None:
         settlements = self._arrived

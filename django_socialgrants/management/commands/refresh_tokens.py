@@ -53,7 +53,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         bounds = Bounds(options["workers"], options["limit"], options["max_time"])
-        with interruptible() as interruption, counted_progress(shown=not options["no_progress"]) as move:
+        shown = not (options["no_progress"] or options["dry_run"])
+        label = _("Refreshing tokens")
+        with interruptible() as interruption, counted_progress(label=label, shown=shown) as move:
             try:
                 report = refresh_due(
                     options["names"],
@@ -62,7 +64,7 @@ class Command(BaseCommand):
                     dry_run=options["dry_run"],
                     accept_mass_revocation=options["accept_mass_revocation"],
                     stop=lambda: bool(interruption),
-                    watch=lambda report: move(report.tried, report.due),
+                    watch=lambda report: move(report.tried, min(report.due, bounds.limit or report.due)),
                 )
             except (UnknownCredentials, ImproperlyConfigured) as error:
                 raise CommandError(str(error), returncode=MISCONFIGURED) from None
