@@ -17,6 +17,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db import router
 
 from .exceptions import NeedsLogin, SocialGrantsError
+from .flows.accounts import forget
 from .flows.call import call_fresh
 from .flows.kept_query import latest_token
 from .flows.refresh import usable
@@ -24,7 +25,7 @@ from .models import ProviderCredentials, UserToken
 from .oauth.parameters import check_method, check_names
 from .oauth.values import Circuit
 
-__all__ = ["Circuit", "SocialAPI"]
+__all__ = ["Circuit", "SocialAPI", "disconnect"]
 
 _REREAD_AFTER = 60  # seconds: an object that outlives a request must hear of what its user does meanwhile
 
@@ -142,6 +143,15 @@ class SocialAPI:
 
     def _needs_login(self, message: str, reason: str) -> NeedsLogin:
         return NeedsLogin(message, reason=reason, application=self._application)
+
+
+def disconnect(user: User | AnonymousUser, name: str | None = None) -> int:
+    """Forget what `user` granted, to the application `name` or to all; how many tokens that were.
+
+    Also the last way to log in: this is for a site's own "delete my account". Once the caller's transaction is
+    committed, a network that offers revocation is told. Raises UnknownCredentials.
+    """
+    return forget(user, name)
 
 
 def refresh_ahead(api: SocialAPI) -> None:

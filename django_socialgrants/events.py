@@ -25,6 +25,7 @@ class Event(StrEnum):
     REFRESHED = "refreshed"
     NEEDS_LOGIN = "needs_login"
     NOT_REFRESHED = "not_refreshed"
+    NOT_REVOKED = "not_revoked"
     RUN = "run"
     DATABASE = "database"
     NETWORK_CODE = "network_code"

@@ -39,7 +39,7 @@ IMPURE = """
     refreshing.health refreshing.lease refreshing.request
     refreshing.due refreshing.settlement refreshing.turn
     refreshing.lane
-    flows.refusal flows.kept_query
+    flows.refusal flows.kept_query flows.revocation
     flows.contention flows.newcomers
     flows.accounts flows.import_sources
     flows.state flows.importing

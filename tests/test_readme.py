@@ -2,19 +2,24 @@
 
 import inspect
 import json
+import operator
 import re
 import shlex
 import sys
 import types
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.contrib.auth import get_user_model
+from django.contrib.auth.decorators import login_not_required
 from django.core.management import call_command, get_commands, load_command_class
 from django.db import connections
 from django.dispatch import Signal
 from django.http import HttpResponse
+from django.template import Context, Template
 from django.test import RequestFactory, TestCase
 from django.urls import include, path
 from django.utils.module_loading import import_string
@@ -22,8 +27,10 @@ from django.utils.module_loading import import_string
 from django_socialgrants import exceptions, signals, tasks
 from django_socialgrants.api import Circuit, SocialAPI
 from django_socialgrants.conf import Conf, conf
+from django_socialgrants.flows import login
 from django_socialgrants.middleware import Social
 from django_socialgrants.models import ProviderCredentials
+from django_socialgrants.oauth.values import Identity, Token
 from django_socialgrants.providers.mailid import MailID
 from django_socialgrants.providers.mailru import MailRu
 from django_socialgrants.providers.ok import OK
@@ -177,7 +184,7 @@ def site(settings, monkeypatch):
     settings.TEMPLATES = [{**engine, "APP_DIRS": False, "OPTIONS": options}]
     views = {"__name__": "views"}
     for code in blocks("Calling a network"):
-        if "def " in code:
+        if "(request" in code and "def " in code:
             exec(code, views)
     urls = types.ModuleType("readme_urls")
     urls.urlpatterns = [
@@ -187,9 +194,20 @@ def site(settings, monkeypatch):
         path("count/", views["count_friends"]),
         path("json/", views["friends_as_json"]),
         path("social/", include("django_socialgrants.urls")),
+        path("sandbox/", include("django_socialgrants.sandbox.urls")),
     ]
     settings.ROOT_URLCONF = urls
     return views
+
+
+@pytest.fixture
+def sandbox(live_server, settings):
+    settings.DEBUG = True
+    settings.SOCIALGRANTS_PROVIDERS = [
+        f"django_socialgrants.sandbox.providers.{name}" for name in ("OK", "MailRu")
+    ]
+    settings.SOCIALGRANTS_SANDBOX_URL = f"{live_server.url}/sandbox"
+    call_command("load_sandbox", verbosity=0)
 
 
 @pytest.fixture
@@ -213,7 +231,7 @@ def test_its_first_call_is_one_that_works(db, anna):
 def test_its_friends_are_shown_to_those_who_granted_it(db, client, site, anna):
     grant(anna, "ok")
     answer = client.get("/friends/")
-    assert (answer.status_code, answer["Location"]) == (302, "/social/ok/code/?next=%2Ffriends%2F")
+    assert (answer.status_code, answer["Location"]) == (302, "/social/ok/code/?next=/friends/")
     grant(anna, "ok", scope="VALUABLE_ACCESS")
     with FakeNetwork() as network:
         network.answers("friends.get", [])
@@ -243,11 +261,114 @@ def test_its_failures_are_handled(db, client, site, anna):
         answer = client.get("/count/")
         assert (answer.status_code, answer["Retry-After"]) == (503, "60")
         answer = client.get("/count/")
-        assert (answer.status_code, answer["Location"]) == (302, "/social/ok/code/?next=%2Fcount%2F")
+        assert (answer.status_code, answer["Location"]) == (302, "/social/ok/code/?next=/count/")
     grant(anna, "ok")
     with FakeNetwork() as network:
         network.answers("friends.get", ["1", "2"])
         assert client.get("/count/").content == b"2"
+
+
+@pytest.mark.parametrize("failure", ["cut", "nonsense", "session-expired", "unavailable"])
+def test_its_views_survive_what_can_be_rehearsed(client, site, sandbox, anna, failure):
+    """Also where a view has no handler, or none for that."""
+    call_command("rehearse", failure, verbosity=0)
+    for place in ("/friends/", "/count/"):
+        grant(anna, "ok", scope="VALUABLE_ACCESS")
+        answer = client.get(place)
+        assert answer.status_code == (302 if failure == "session-expired" else 503), place
+
+
+def test_its_handler_for_rest_framework_answers_in_json(db, client, settings, anna, monkeypatch):
+    from rest_framework.response import Response
+    from rest_framework.views import APIView
+
+    (code,) = [code for code in blocks("Calling a network") if "rest_framework" in code]
+    names = run(code)
+
+    class Friends(APIView):
+        def get_exception_handler(self):
+            return names["handle"]
+
+        def get(self, request):
+            get_user_model().objects.create_user("undone")
+            return Response(SocialAPI(request.user, "ok").friends.get())
+
+    urls = types.ModuleType("rest_urls")
+    urls.urlpatterns = [path("", Friends.as_view()), path("social/", include("django_socialgrants.urls"))]
+    settings.ROOT_URLCONF = urls
+    monkeypatch.setitem(connections["default"].settings_dict, "ATOMIC_REQUESTS", True)
+    token = grant(anna, "ok")
+    with FakeNetwork() as network:
+        network.answers("friends.get", ["1"])
+        assert client.get("/").json() == ["1"]
+        get_user_model().objects.get(username="undone").delete()
+        network.refuses("friends.get", exceptions.PermissionDenied)
+        answer = client.get("/")
+        assert (answer.status_code, answer.json()["error"]) == (503, "call_failed")
+    token.delete()
+    answer = client.get("/")
+    assert (answer.status_code, answer.json()["error"]) == (401, "needs_login")
+    assert not get_user_model().objects.filter(username="undone").exists()
+
+
+def test_its_template_shows_accounts(db, anna, site):
+    (code,) = blocks("Calling a network", r"html\+django")
+    granted_to = grant(anna, "ok", scope="VALUABLE_ACCESS")
+    granted_to.profile = {"name": "Анна Ёж"}
+    granted_to.save()
+    request = RequestFactory().get("/")
+    request.user = anna
+    request.social = Social(request)
+    page = Template(code.replace("{% url 'friends' %}", "/friends/")).render(
+        Context({"request": request, "user": anna})
+    )
+    assert " ".join(page.split()) == '<a href="/friends/">Your friends</a> OK: Анна Ёж'
+    named = re.findall(r"``token\.([\w.]+)``", section("Calling a network").split("**When it fails.**")[0])
+    assert len(named) == 8
+    for name in named:
+        operator.attrgetter(name)(granted_to)
+
+
+@pytest.mark.parametrize("is_login", [False, True])
+def test_its_words_about_login_required_are_true(client, site, ok_app, settings, is_login):
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
+    if is_login:
+        settings.ROOT_URLCONF.urlpatterns[0] = path("", login_not_required(site["friends"]))
+    place = client.get("/" if is_login else "/friends/")["Location"]
+    assert urlsplit(place).path == ("/social/ok/code/" if is_login else settings.LOGIN_URL)
+
+
+def test_its_receivers_ask_once_to_come_back_and_say_thanks(
+    db, client, site, anna, mailoutbox, django_capture_on_commit_callbacks
+):
+    (code,) = [code for code in blocks("Calling a network") if "@receiver" in code]
+    assert len(code.splitlines()) <= 20  # with imports, both
+    names = run(code)
+    anna.email = "anna@example.org"
+    anna.save()
+    token = grant(anna, "ok", expires_in=0)
+    with FakeNetwork() as network:
+        network.refuses_token()
+        for _ in range(3):
+            client.get("/count/")
+        (mail,) = mailoutbox
+        assert mail.to == ["anna@example.org"]
+        (link,) = re.findall(r"https://example.com(\S+)", mail.body)
+        assert client.get(link).status_code == 200  # a page with the button
+    names["say_thanks"](token=token, recovered=False)
+    assert len(mailoutbox) == 1
+    with django_capture_on_commit_callbacks(execute=True):
+        new = Token("new", "newer", 1800)
+        login.link(login.Granted(token.credentials, new, Identity(token.uid), "authorization_code"))
+    assert [mail.subject for mail in mailoutbox] == ["Please connect again", "Thank you"]
+
+
+def test_its_disconnecting_forgets(db, anna):
+    (code,) = blocks("Disconnecting")
+    grant(anna, "ok")
+    grant(anna, "mailru")
+    run(code, user=anna)
+    assert not anna.social_tokens.exists()
 
 
 def test_its_async_view_is_served_by_a_synchronous_server_too(db, client, site, anna):

@@ -1,17 +1,20 @@
 """The users of this site and their accounts at networks: made for somebody new, and forgotten on request."""
 
 from collections.abc import Collection
+from functools import partial
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
 from django.db import connections, models, router, transaction
 
-from django_socialgrants import signals
-from django_socialgrants.models import UserToken, UserTokenQuerySet
+from django_socialgrants.models import ProviderCredentials, UserToken, UserTokenQuerySet
 from django_socialgrants.registry import providers
 
 from .contention import decided
 from .refusal import Refusal
+from .revocation import say_goodbye
 
 
 def locked_out_without(tokens: UserTokenQuerySet) -> list[AbstractBaseUser]:
@@ -51,8 +54,28 @@ def _lock(tokens: UserTokenQuerySet) -> None:
         tokens.update(generation=models.F("generation"))
 
 
+def forget(user: AbstractBaseUser | AnonymousUser, application: str | None = None) -> int:
+    """Forget all tokens of `user`, or those of one application; how many they were.
+
+    Whether there is another way to log in does not matter. Raises UnknownCredentials.
+    """
+    return 0 if user.pk is None else decided(lambda: _forget(user.pk, application))
+
+
+def _forget(user_pk: Any, application: str | None) -> int:
+    own = UserToken.objects.using(router.db_for_write(UserToken)).filter(user_id=user_pk)
+    if application is not None:
+        own = own.filter(credentials=ProviderCredentials.objects.using(own.db).named(application))
+    with transaction.atomic(using=own.db):
+        _lock(own)
+        tokens = list(own.order_by("pk"))
+        disconnect_all(tokens)
+    return len(tokens)
+
+
 def disconnect_all(tokens: Collection[UserToken]) -> None:
-    """Delete them. The signal is sent once the caller's transaction, if any, is committed."""
+    """Delete them. Once the caller's transaction is committed, networks are told and then the signal is sent."""
+    tokens = list(tokens)
+    models.prefetch_related_objects(tokens, "credentials")
     UserToken.objects.filter(pk__in=[token.pk for token in tokens]).delete()
-    for token in tokens:
-        signals.send_on_commit(signals.disconnected, token)
+    transaction.on_commit(partial(say_goodbye, tokens), using=router.db_for_write(UserToken))
