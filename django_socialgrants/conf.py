@@ -74,6 +74,11 @@ class Conf:
         return 4 * self.TIMEOUT if lease is None else lease
 
     @property
+    def EXCHANGE_RESPONSE(self) -> str | None:
+        """Dotted path of a function `(request, user, token) -> HttpResponse` for native apps; None = no apps."""
+        return self._get("EXCHANGE_RESPONSE", None)
+
+    @property
     def SANDBOX_URL(self) -> str | None:
         """Where the sandbox is mounted, "http://127.0.0.1:8000/sandbox"."""
         return self._get("SANDBOX_URL", None)

@@ -13,7 +13,7 @@ from .events import Event
 from .exceptions import NeedsLogin, SocialGrantsError
 from .flows.refusal import Refusal
 from .models import UserToken
-from .web.pages import refuse, with_headers
+from .web.pages import prefers_json, refuse, with_headers
 
 _RETRY_AFTER = 30  # seconds, where nobody names any
 
@@ -67,7 +67,7 @@ def answer_to(error: Exception, request: HttpRequest, *, as_json: bool | None = 
         503 {"error": "call_failed", "reference": "1f0c9a2b"}
     """
     if as_json is None:
-        as_json = request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+        as_json = prefers_json(request)
     if isinstance(error, NeedsLogin) and error.application:
         if as_json:
             return with_headers(JsonResponse(_needs_login(error, request), status=401))

@@ -44,7 +44,7 @@ needs_login = _Undisturbed()
 disconnected = _Undisturbed()
 """A user disconnected an account: the row is deleted. `revoked` says whether the network took the grant back:
 False if it was asked and failed, None if it can't be asked."""
-exchanged = Signal()
+exchanged = Signal(use_caching=True)
 """A request to a network is over: `announced_exchange` says what it was and how it went, in the thread that made
 it and with the provider's class as `sender`. Receivers must not use the database: the threads of a run would open
 connections that nobody closes, and a call may be part of somebody's transaction."""

@@ -18,10 +18,13 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl
 
 from django.contrib.auth.models import User
+from django.test import Client
 from responses import RequestsMock
 
 from .exceptions import APIError, SessionExpired
+from .flows.login import Granted, admit
 from .models import ProviderCredentials, UserToken
+from .oauth.grants import AuthorizationCodeGrant
 from .oauth.parameters import RESERVED
 from .oauth.provider import Provider
 from .oauth.values import Identity, Token
@@ -44,6 +47,39 @@ class Call(NamedTuple):
     params: dict[str, str]
 
 
+def application(name: str, **fields: Any) -> ProviderCredentials:
+    """The application `name`, made up if there is none, with `fields` changed: `implicit_enabled=True`.
+
+    `provider` is the id of its network, and may be left out where it is the name.
+    """
+    row = ProviderCredentials.objects.filter(name=name).first()
+    if row is None:
+        made_up = {field: f"{name}-{field}" for field in ("client_id", "client_secret", "client_key")}
+        row = ProviderCredentials(
+            name=name, provider=get_provider(fields.get("provider", name)).id, **made_up
+        )
+    for field, value in fields.items():
+        row._meta.get_field(field)  # raises FieldDoesNotExist
+        setattr(row, field, value)
+    if fields or row.pk is None:
+        row.save()
+    return row
+
+
+def log_in(client: Client, name: str, *, uid: str = "1", scope: str = "", **identity: Any) -> UserToken:
+    """Log `client` in as whoever has this `uid` at the network of the application `name`, with a fresh token.
+
+    A user is made for somebody new, as after a login through the button; the token's `user` is who logged in.
+    `identity` are further fields of `Identity`: `email="anna@example.com"`. Nothing is asked of the network.
+    """
+    row = application(name)
+    token = _made_up_token(scope or row.scope, 3600)
+    granted = Granted(row, token, Identity(uid, **identity), AuthorizationCodeGrant.grant_type)
+    user, stored = admit(None, granted)
+    client.force_login(user)
+    return stored
+
+
 def grant(
     user: User, name: str, *, uid: str = "", scope: str = "", expires_in: int = 3600, **fields: Any
 ) -> UserToken:
@@ -52,20 +88,20 @@ def grant(
     It has its application's scope unless you say more, and lives for `expires_in` seconds: 0 = it has expired.
     `fields` are others of `UserToken`: `refresh_token=""`.
     """
-    application = ProviderCredentials.objects.filter(name=name).first()
-    if application is None:
-        made_up = {field: f"{name}-{field}" for field in ("client_id", "client_secret", "client_key")}
-        application = ProviderCredentials.objects.create(name=name, provider=get_provider(name).id, **made_up)
-    key = {"credentials": application, "uid": uid or str(user.pk)}
+    row = application(name)
+    key = {"credentials": row, "uid": uid or str(user.pk)}
     token = UserToken.objects.filter(**key).first() or UserToken(**key)
-    scope = scope or application.scope
-    granted = Token("access-token", "refresh-token", expires_in, session_secret="session-secret", scope=scope)  # noqa: S106
+    granted = _made_up_token(scope or row.scope, expires_in)
     token.apply(token.changes_by_grant(granted, Identity(token.uid), grant_type="authorization_code"))
     for field, value in {"user": user, **fields}.items():
         token._meta.get_field(field)  # raises FieldDoesNotExist
         setattr(token, field, value)
     token.save()
     return token
+
+
+def _made_up_token(scope: str, expires_in: int) -> Token:
+    return Token("access-token", "refresh-token", expires_in, session_secret="session-secret", scope=scope)  # noqa: S106
 
 
 @dataclass

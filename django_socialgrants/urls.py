@@ -11,6 +11,7 @@ urlpatterns = [
     path("<slug:name>/code/", views.code, name="code"),
     path("<slug:name>/code/callback/", views.code_callback, name="code_callback"),
     path("<slug:name>/implicit/", views.implicit, name="implicit"),
+    path("<slug:name>/exchange/", views.exchange, name="exchange"),
     path("<slug:name>/implicit/callback/", views.implicit_callback, name="implicit_callback"),
     # Without the slash too: a redirect that adds it would take a fragment along.
     path("<slug:name>/code/callback", views.code_callback),

@@ -11,6 +11,7 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.checks import run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
+from django.db import connection
 
 from django_socialgrants.backends import SocialGrantsBackend
 from django_socialgrants.middleware import SocialGrantsMiddleware
@@ -397,3 +398,13 @@ def test_a_provider_that_is_gone_is_told_by_check_and_breaks_no_model(settings):
     assert ProviderCredentials._meta.get_field("provider").flatchoices == [("mailru", "Mail.Ru")]
     with pytest.raises(SystemCheckError, match=r"socialgrants\.E001"):
         call_command("check")
+
+
+# --- time zones --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_local_times_without_zones_are_told(settings, use_tz):
+    settings.USE_TZ = use_tz
+    told = not use_tz and not connection.features.supports_timezones
+    assert ("W019" in ids()) == told

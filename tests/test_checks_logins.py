@@ -77,3 +77,17 @@ def test_a_base_of_the_sites_own_should_show_our_pages(settings, tmp_path, base,
     (tmp_path / "socialgrants/base.html").write_text(base)
     settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
     assert ids() == wanted
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        ("tests.test_native.respond", []),
+        ("tests.test_native.nothing", ["E020"]),
+        ("", ["E020"]),
+        (7, ["E020"]),
+    ],
+)
+def test_what_answers_native_apps_should_be_a_function(settings, path, wanted):
+    settings.SOCIALGRANTS_EXCHANGE_RESPONSE = path
+    assert ids() == wanted

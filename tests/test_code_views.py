@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from django_socialgrants.models import UsedState, UserToken
 from django_socialgrants.oauth.grants import code_challenge
+from django_socialgrants.web import callback
 from tests.conftest import ok_token
 from tests.fakes import FakeOK
 from tests.journey import (
@@ -32,6 +33,7 @@ from tests.journey import (
     start_url,
     token_of,
     user_of,
+    warnings_logged,
     with_cookie_of,
 )
 from tests.network import answer
@@ -390,6 +392,26 @@ def test_the_exchange_does_not_follow_the_host_of_the_callback(client, network, 
 
 def test_a_host_that_is_not_ours_starts_nothing(client, ok_app):
     assert client.post(start_url(), headers={"Host": "evil.example"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("debug", "host", "secure", "told"),
+    [
+        (False, "testserver", False, 1),
+        (False, "testserver", True, 0),
+        (False, "localhost", False, 0),
+        (True, "testserver", False, 0),
+    ],
+)
+def test_a_redirect_uri_that_a_proxy_may_have_made_insecure_is_told_once(
+    client, network, ok_app, settings, debug, host, secure, told
+):
+    settings.DEBUG = debug
+    callback._warn_of.cache_clear()
+    with warnings_logged() as records:
+        for _ in range(2):
+            client.post(start_url(), headers={"Host": host}, secure=secure)
+    assert [record.event for record in records] == ["insecure_redirect"] * told
 
 
 # --- next -------------------------------------------------------------------------------------------------

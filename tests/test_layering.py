@@ -46,7 +46,7 @@ IMPURE = """
     flows.refresh flows.refresh_due
     flows.call
     flows.login
-    flows.password
+    flows.password flows.native
     api
     backends decorators
     web.pages

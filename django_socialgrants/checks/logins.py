@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.template.loader import render_to_string
 from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
@@ -36,6 +36,26 @@ def check_user_model(**kwargs: Any) -> Sequence[CheckMessage]:
         "characters or more."
     )
     return [Warning(text % {"fields": ", ".join(fields)}, hint=hint, id="socialgrants.W020")]
+
+
+@register("socialgrants")
+def check_exchange_response(**kwargs: Any) -> Sequence[CheckMessage]:
+    """The function that answers native apps is there."""
+    path = conf.EXCHANGE_RESPONSE
+    if path is None or is_function(path):
+        return []
+    text = _("SOCIALGRANTS_EXCHANGE_RESPONSE leads to no function")
+    hint = _(
+        'It is the dotted path of a function (request, user, token) -> HttpResponse: "accounts.apps.answer"'
+    )
+    return [Error(text, hint=hint, id="socialgrants.E020")]
+
+
+def is_function(path: str) -> bool:
+    try:
+        return callable(import_string(path))
+    except Exception:  # whatever a site's module does when it is imported
+        return False
 
 
 @register("socialgrants", Tags.urls)

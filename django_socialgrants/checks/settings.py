@@ -8,10 +8,12 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.db import connections, router
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 
 from django_socialgrants.conf import conf
+from django_socialgrants.models import UserToken
 from django_socialgrants.transport.exchange import is_secure
 
 
@@ -36,6 +38,20 @@ def check_times(**kwargs: Any) -> Sequence[CheckMessage]:
 def _is_time(value: Any) -> bool:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return number and math.isfinite(value) and value > 0
+
+
+@register("socialgrants")
+def check_time_zones(**kwargs: Any) -> Sequence[CheckMessage]:
+    """Times stay times when a clock is put back."""
+    connection = connections[router.db_for_write(UserToken)]
+    if settings.USE_TZ or connection.features.supports_timezones:
+        return []
+    text = _("USE_TZ is False, and the database keeps local times without their zones")
+    hint = _(
+        "When summer time begins or ends, tokens expire an hour too early or too late, and refreshes wait for an "
+        "hour. Set USE_TZ = True."
+    )
+    return [Warning(text, hint=hint, id="socialgrants.W019")]
 
 
 @register("socialgrants")

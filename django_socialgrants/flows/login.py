@@ -6,6 +6,7 @@ answer to a call that we make ourselves and sign with our application's secret.
 
 import logging
 from dataclasses import dataclass, replace
+from typing import Any
 
 from django.contrib.auth import authenticate, login
 from django.contrib.auth.models import User
@@ -43,6 +44,8 @@ class Granted:
     token: Token
     identity: Identity
     grant_type: str
+    way: str = ""
+    """Way in that was taken, at a network that has several."""
 
 
 def finish(
@@ -52,14 +55,7 @@ def finish(
 
     Raises Refusal or SocialGrantsError; then nobody was logged in and nothing was stored.
     """
-    if isinstance(grant, ImplicitGrant):
-        granted = prove(credentials, grant)
-    else:
-        token = redeem(credentials, grant)
-        granted = Granted(credentials, token, identify(credentials, token), grant.grant_type)
-    reconnect()
-    scope = granted.token.scope or attempt.scope  # RFC 6749, section 5.1: unnamed if it is what was asked for
-    granted = replace(granted, token=replace(granted.token, scope=scope))
+    granted = replace(ask(credentials, grant, scope=attempt.scope), way=attempt.way)
     if not request.user.is_authenticated:
         _log_in(request, granted)
     elif attempt.login and not _belongs_to(granted, request.user):
@@ -67,6 +63,21 @@ def finish(
         raise Refusal("user_changed")
     else:
         link(granted, user=request.user)
+
+
+def ask(credentials: ProviderCredentials, grant: Grant, *, scope: str) -> Granted:
+    """What the network grants for `grant`, and whose it is; `scope` is what was asked for.
+
+    Raises Refusal, ProviderError, UnsupportedGrant.
+    """
+    if isinstance(grant, ImplicitGrant):
+        granted = prove(credentials, grant)
+    else:
+        token = redeem(credentials, grant)
+        granted = Granted(credentials, token, identify(credentials, token), grant.grant_type)
+    reconnect()
+    scope = granted.token.scope or scope  # RFC 6749, section 5.1: unnamed if it is what was asked for
+    return replace(granted, token=replace(granted.token, scope=scope))
 
 
 def redeem(credentials: ProviderCredentials, grant: Grant) -> Token:
@@ -187,8 +198,11 @@ def _create(granted: Granted, user: User | None) -> UserToken:
         # By its key, as a user who was read from a replica can't be assigned to a row of another database.
         owner = {"user_id": user.pk} if user else {"user": _make_user(granted)}
         row = UserToken(**owner, credentials=granted.credentials, uid=granted.identity.uid)
-        row.apply(row.changes_by_grant(granted.token, granted.identity, grant_type=granted.grant_type))
+        row.apply(_changes(row, granted))
         row.save(force_insert=True)
+        # It may have become another application while the network was asked; from now on this row forbids that.
+        if not granted.credentials.is_unchanged():
+            raise Refusal("stale_state", detail="the application has become another one")
     return row
 
 
@@ -209,8 +223,7 @@ def _make_user(granted: Granted) -> User:
 
 def _replace(row: UserToken, granted: Granted) -> bool:
     """Put the new token in place of the old one, if the row still is this user's."""
-    changes = row.changes_by_grant(granted.token, granted.identity, grant_type=granted.grant_type)
-    changes = row.sealed(changes)
+    changes = row.sealed(_changes(row, granted))
     same = UserToken.objects.filter(pk=row.pk, user_id=row.user_id)
     if not same.update(**changes, generation=F("generation") + 1):
         return False
@@ -218,10 +231,27 @@ def _replace(row: UserToken, granted: Granted) -> bool:
     return True
 
 
+def _changes(row: UserToken, granted: Granted) -> dict[str, Any]:
+    changes = row.changes_by_grant(granted.token, granted.identity, grant_type=granted.grant_type)
+    return changes | {"way": granted.way}
+
+
+def admit(request: HttpRequest | None, granted: Granted) -> tuple[User, UserToken]:
+    """Who owns what was granted, and where it is stored. Raises Refusal."""
+    user, row = _authenticated(request, granted), _find(granted)
+    if row is None:
+        raise Refusal("conflict", detail="the row was deleted")
+    return user, row
+
+
 def _log_in(request: HttpRequest, granted: Granted) -> None:
-    """Log in through Django's own door, so that every backend of the site has its say."""
-    user = authenticate(request, granted=granted)
+    login(request, _authenticated(request, granted))
+    state.logged_in(request)
+
+
+def _authenticated(request: HttpRequest | None, granted: Granted) -> User:
+    """The owner, by Django's own door, so that every backend of the site has its say."""
+    user: User | None = authenticate(request, granted=granted)
     if user is None:
         raise Refusal("not_authenticated")
-    login(request, user)
-    state.logged_in(request)
+    return user

@@ -133,12 +133,14 @@ def _owner(natural_key: str) -> User:
 def _check_complete(credentials: ProviderCredentials, username: str) -> None:
     """Rehearse the request, so that nobody's password is asked for, or sent, in vain.
 
-    The client secret is needed in any case: with it the call is signed that tells whose the token is.
+    What no login works without is needed in any case, as with it the network is asked whose the token is.
     """
     application = credentials.to_value()
-    request = credentials.get_provider().token_request(application, PasswordGrant(username, "rehearsal"))
-    needed = {**request.params, "client_secret": application.client_secret}
-    if missing := [name for name, value in needed.items() if not reveal(value)]:
+    provider = credentials.get_provider()
+    needed = dict(provider.token_request(application, PasswordGrant(username, "rehearsal")).params)
+    needed |= {name: getattr(application, name) for name in provider.required_credentials}
+    optional = {"client_secret"} - set(provider.required_credentials)
+    if missing := [name for name, value in needed.items() if not reveal(value) and name not in optional]:
         raise NotGranted(_("The credentials are incomplete."), status=2, detail=", ".join(missing))
 
 

@@ -61,6 +61,8 @@ class Attempt:
     """SOCIALGRANTS_STATE_AGE when it was issued: a greater one does not revive what has been forgotten since."""
     scope: str = ""
     """What is asked for, separated by spaces."""
+    way: str = ""
+    """Way in, one of those of the network; "" where it has none."""
 
     @property
     def login(self) -> bool:
@@ -92,6 +94,7 @@ def issue(
     redirect_uri: str,
     next_url: str,
     scope: str = "",
+    way: str = "",
 ) -> Secret:
     """A new state of 256 random bits for what the arguments say; `set_cookies` has to follow."""
     attempt = Attempt(
@@ -104,6 +107,7 @@ def issue(
         issued_at=time.time(),
         age=conf.STATE_AGE,
         scope=scope,
+        way=way,
     )
     state = Secret(secrets.token_urlsafe(32))
     name = _cookie_name(_digest(state))

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured, ValidationError
-from django.db import models, router
+from django.db import connections, models, router
 from django.utils.translation import gettext, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
@@ -108,7 +108,12 @@ class ProviderCredentials(SealedModel):
     def _other_identity(self) -> dict[str, str]:
         """Why this row can't become another application than it is in the database, by field."""
         alias = router.db_for_write(type(self), instance=self)
-        stored = ProviderCredentials.objects.using(alias).filter(pk=self.pk).values(*self.IDENTITY).first()
+        rows = ProviderCredentials.objects.using(alias).filter(pk=self.pk)
+        if connections[alias].in_atomic_block:
+            rows = (
+                rows.select_for_update()
+            )  # whoever stores a token waits, and then sees what has become of it
+        stored = rows.values(*self.IDENTITY).first()
         moved = [name for name, value in (stored or {}).items() if value != getattr(self, name)]
         count = self.tokens.using(alias).count() if moved else 0
         text = ngettext(
@@ -120,10 +125,20 @@ class ProviderCredentials(SealedModel):
         )
         return dict.fromkeys(moved, text % {"count": count}) if count else {}
 
+    def is_unchanged(self) -> bool:
+        """Whether the database has it as the same application still."""
+        rows = ProviderCredentials.objects.using(router.db_for_write(type(self)))
+        return rows.filter(pk=self.pk, **{name: getattr(self, name) for name in self.IDENTITY}).exists()
+
     def unknown_ways(self) -> list[str]:
         """Those of `ways` that the network does not have; empty when the network itself is not known."""
         provider = self.known_provider()
         return [way for way in self.ways.split() if way not in provider.ways] if provider else []
+
+    def ways_in(self) -> list[str]:
+        """The ways in that it offers, each with a button, the default one first; [""] if its network has none."""
+        ways = self.get_provider().ways
+        return [way for way in self.ways.split() if way in ways] or list(ways)[:1] or [""]
 
     def known_provider(self) -> Provider | None:
         """The network, or None when this site does not know it (any more)."""

@@ -17,6 +17,8 @@ RESERVED = frozenset(
 )
 """Names that are filled in for the caller, in any case."""
 
+_METHOD = re.compile(r"\w+(\.\w+)*", re.ASCII)
+
 
 def encode_params(params: Mapping[str, Any], *, booleans: tuple[str, str]) -> dict[str, str | Secret]:
     """`params` as they go over the wire; `booleans` are the network's words for False and True.
@@ -25,8 +27,7 @@ def encode_params(params: Mapping[str, Any], *, booleans: tuple[str, str]) -> di
     Raises ValueError for a reserved name and for a value that has no such form.
     """
     check_names(params)
-    given = {name: value for name, value in params.items() if value is not None}
-    return {name: _encode(name, value, booleans) for name, value in given.items()}
+    return {name: _encode(name, value, booleans) for name, value in params.items() if value is not None}
 
 
 def check_names(params: Mapping[str, Any]) -> None:
@@ -41,12 +42,14 @@ def check_names(params: Mapping[str, Any]) -> None:
 
 def check_method(method: str) -> str:
     """`method` itself if it looks like a network's method, "users.getInfo"; else ValueError."""
-    if not re.fullmatch(r"\w+(\.\w+)*", method, re.ASCII):
+    if not _METHOD.fullmatch(method):
         raise ValueError(f"not the name of a method: {method!r}")
     return method
 
 
 def _encode(name: str, value: Any, booleans: tuple[str, str]) -> str | Secret:
+    if type(value) is str:
+        return _unicode(name, value)
     if isinstance(value, Secret):
         _unicode(name, value.reveal())
         return value
@@ -75,6 +78,6 @@ def _encode_scalar(name: str, value: Any, booleans: tuple[str, str]) -> str:
 
 def _unicode(name: str, text: str) -> str:
     """`text` itself, if UTF-8 can say it; the error of `encode()` would carry the text along."""
-    if re.search("[\ud800-\udfff]", text):
+    if not text.isascii() and re.search("[\ud800-\udfff]", text):
         raise ValueError(f"the parameter {ascii(name)} is not valid Unicode")
     return text

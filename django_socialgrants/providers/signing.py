@@ -31,5 +31,5 @@ def signature(
     """
     if not secret:
         raise ValueError("the secret that has to sign this call is empty")
-    names = sorted(name for name in params if name != "sig" and name not in skip)
-    return md5_hex(prefix + "".join(f"{name}={reveal(params[name])}" for name in names) + reveal(secret))
+    names = sorted(params.keys() - {"sig", *skip})
+    return md5_hex(prefix + "".join([f"{name}={reveal(params[name])}" for name in names]) + reveal(secret))

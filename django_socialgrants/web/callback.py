@@ -4,19 +4,25 @@ A response is taken off its request, because codes, states and tokens are nothin
 or a log that is written while or after the request is handled.
 """
 
+import json
 import re
+from functools import lru_cache
 from typing import Self
+from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 
 from django_socialgrants.conf import conf
+from django_socialgrants.events import Event, log
 from django_socialgrants.exceptions import clean_text
 from django_socialgrants.flows import state
 from django_socialgrants.flows.refusal import Refusal
 from django_socialgrants.models import ProviderCredentials
 from django_socialgrants.oauth.grants import AuthorizationCodeGrant, Grant, ImplicitGrant
 from django_socialgrants.oauth.values import Secret
+from django_socialgrants.transport.connections import is_loopback
 from django_socialgrants.transport.exchange import is_secure
 
 from .pages import origin
@@ -34,10 +40,20 @@ def redirect_uri(request: HttpRequest, name: str, *, flow: str) -> str:
     """
     path = reverse(f"socialgrants:{flow}_callback", args=[name])
     if conf.BASE_URL is None:
-        return request.build_absolute_uri(path)
+        uri = request.build_absolute_uri(path)
+        if not (settings.DEBUG or uri.startswith("https:") or is_loopback(urlsplit(uri).hostname or "")):
+            _warn_of(origin(uri))
+        return uri
     if not is_secure(conf.BASE_URL):
         raise Refusal("misconfigured", detail="SOCIALGRANTS_BASE_URL is not an https:// origin")
     return f"{origin(conf.BASE_URL)}{path}"
+
+
+@lru_cache(maxsize=64)
+def _warn_of(insecure: str) -> None:
+    """Say it once in each process, for each host."""
+    text = "redirect URIs are at %s: for https, set SECURE_PROXY_SSL_HEADER or SOCIALGRANTS_BASE_URL"
+    log(Event.INSECURE_REDIRECT, text, insecure, reason="http")
 
 
 class _Parameters(QueryDict):
@@ -75,7 +91,7 @@ class AuthorizationResponse:
     @classmethod
     def take(cls, request: HttpRequest) -> Self:
         """The response in `request`, which holds nothing of it afterwards."""
-        response = cls(request.GET, request.POST)
+        response = cls(_unpacked(request.GET), request.POST)
         request.GET = request.POST = QueryDict()
         request.META["QUERY_STRING"] = ""
         for name in ("RAW_URI", "REQUEST_URI"):  # what servers add
@@ -105,38 +121,57 @@ class AuthorizationResponse:
         self.refuse_tokens()
         return f"?{self._query.urlencode()}&bounced=1"
 
-    def accept(
-        self, request: HttpRequest, credentials: ProviderCredentials, *, flow: str
-    ) -> tuple[state.Attempt, Grant]:
-        """What was started with it, and its grant. Raises Refusal, for errors of the network as well.
+    def accept(self, request: HttpRequest, credentials: ProviderCredentials, *, flow: str) -> state.Attempt:
+        """What was started with the one state that is right: before anything else of the response is looked at.
 
-        The order is what protects: a state is used up before anything else of its response is looked at. Only a
-        fragment whose URL holds a token as well is refused before that.
+        A fragment whose URL holds a token as well is refused before that. Raises Refusal.
         """
         if flow == "implicit":
             self.refuse_tokens()
-            attempt = state.accept(request, _states(self._fragment), credentials, flow=flow)
-            return attempt, self._implicit_grant()
-        states = _states(self._query)
-        attempt = state.accept(request, states, credentials, flow=flow)
-        self.refuse_tokens()
-        return attempt, self._code_grant(attempt, credentials, states[0])
+        returned = self._fragment if flow == "implicit" else self._query
+        return state.accept(request, _states(returned), credentials, flow=flow)
 
-    def _code_grant(
-        self, attempt: state.Attempt, credentials: ProviderCredentials, own_state: Secret
-    ) -> AuthorizationCodeGrant:
+    def grant(self, attempt: state.Attempt, credentials: ProviderCredentials) -> Grant:
+        """The grant, once its state is accepted. Raises Refusal, for an error of the network as well."""
+        if attempt.flow == "implicit":
+            return self._implicit_grant()
+        self.refuse_tokens()
+        return self._code_grant(attempt, credentials)
+
+    def _code_grant(self, attempt: state.Attempt, credentials: ProviderCredentials) -> AuthorizationCodeGrant:
+        [own_state] = _states(self._query)
         self._query.check("code")
         code = Secret(self._query.get("code", ""))
         if not _CODE.fullmatch(code.reveal()):
             raise Refusal("malformed_callback")
-        verifier = state.code_verifier(own_state) if credentials.get_provider().pkce else ""
-        return AuthorizationCodeGrant(code, attempt.redirect_uri, verifier, state=own_state)
+        provider = credentials.get_provider()
+        beside = {name: Secret(self._query.get(name, "")) for name in provider.callback_fields}
+        if not all(_CODE.fullmatch(value.reveal()) for value in beside.values()):
+            raise Refusal("malformed_callback", detail="a field beside the code is missing or malformed")
+        verifier = state.code_verifier(own_state) if provider.pkce else ""
+        return AuthorizationCodeGrant(code, attempt.redirect_uri, verifier, **beside, state=own_state)
 
     def _implicit_grant(self) -> ImplicitGrant:
         self._fragment.check("access_token")
         return ImplicitGrant.from_fragment(
             {name: str(value) for name, value in self._fragment.items() if name != "state"}
         )
+
+
+def _unpacked(query: QueryDict) -> QueryDict:
+    """The parameters themselves, where VK ID sends all of them as one JSON object named `payload`."""
+    if "payload" not in query or "state" in query:
+        return query
+    try:
+        pairs = json.loads(str(query["payload"]), object_pairs_hook=tuple)
+        if not isinstance(pairs, tuple) or not all(isinstance(value, (str, int)) for _, value in pairs):
+            return query  # which is refused, as it has no state
+        unpacked = QueryDict(mutable=True)
+        for name, value in pairs:
+            unpacked.appendlist(name, str(value))
+    except (ValueError, RecursionError):
+        return query
+    return unpacked or query
 
 
 def _states(parameters: QueryDict) -> list[Secret]:

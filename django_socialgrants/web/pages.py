@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from io import BytesIO
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
@@ -46,8 +46,11 @@ class _CsrfCheck(CsrfViewMiddleware):
 _csrf_protect = decorator_from_middleware(_CsrfCheck)
 
 
-def page(*methods: str) -> Callable[[View], View]:
+def page(*methods: str, scripted: bool = False, cookies: bool = True) -> Callable[[View], View]:
     """A view of ours: takes only `methods`, checks CSRF, turns refusals into pages, sets our headers on all.
+
+    Refusals are JSON where `scripted` pages may post and prefer it, and wherever no `cookies` count: then there is
+    no session either, and nothing that CSRF could abuse.
 
     None of this is left to a site's middleware, which may be absent or come first: so it is exempt from the
     site's own CSRF check (ours runs inside, where its answer gets our headers too), needs no login where a
@@ -56,16 +59,20 @@ def page(*methods: str) -> Callable[[View], View]:
 
     def decorate(view: View) -> View:
         event = Event(view.__name__)
-        protected = require_http_methods(methods)(_csrf_protect(sensitive_post_parameters()(view)))
+        checked = sensitive_post_parameters()(view)
+        protected = require_http_methods(methods)(_csrf_protect(checked) if cookies else checked)
 
         @wraps(view)
         def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             try:
-                _read_body(request)
+                _read_body(request, else_raise="malformed_callback" if cookies else "malformed_request")
                 response = protected(request, *args, **kwargs)
-                _save_session(request)
+                if cookies:
+                    _save_session(request)
             except (Refusal, SocialGrantsError, ImproperlyConfigured, *UNREADABLE) as error:
-                response = refuse(request, Refusal.from_error(error), event, kwargs.get("name", ""))
+                as_json = not cookies or (scripted and request.method == "POST" and prefers_json(request))
+                refusal, name = Refusal.from_error(error), kwargs.get("name", "")
+                response = refuse(request, refusal, event, name, as_json=as_json)
             set_cookies(request, response)
             return with_headers(response)
 
@@ -94,6 +101,15 @@ def render_page(
     if form_origins is not None:
         response.headers["Referrer-Policy"] = "same-origin"
     return response
+
+
+def keep(request: HttpRequest, **query: str) -> None:
+    """Let a page that says no lead to the start once more, with `query`."""
+    vars(request)["_socialgrants_kept"] = query
+
+
+def prefers_json(request: HttpRequest) -> bool:
+    return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
 
 
 def refuse(
@@ -128,16 +144,17 @@ def refuse(
     return response
 
 
-def _read_body(request: HttpRequest) -> None:
+def _read_body(request: HttpRequest, *, else_raise: str) -> None:
     """No form of ours is large; Django would read a large one to its end, and tell none that comes in chunks."""
+    too_large = Refusal(else_raise, detail="the body is too large")
     length = request.META.get("CONTENT_LENGTH") or "0"
     if not re.fullmatch(r"[0-9]{1,9}", length) or int(length) > MAX_BODY:
-        raise Refusal("malformed_callback", detail="the body is too large")
+        raise too_large
     if not hasattr(request, "_body"):  # nobody has read it before us
         request._body = request.read(MAX_BODY + 1)
         request._stream = BytesIO(request._body)
     if len(request._body) > MAX_BODY:
-        raise Refusal("malformed_callback", detail="the body is too large")
+        raise too_large
 
 
 def _save_session(request: HttpRequest) -> None:
@@ -161,11 +178,13 @@ def _save_session(request: HttpRequest) -> None:
 
 def _way_forward(request: HttpRequest, event: str, refusal: Refusal, application: str) -> tuple[str, str]:
     """Where to go on, and what that is called: one's accounts, the start of what was refused, or home."""
-    if request.user.is_authenticated:
+    kept = vars(request).get("_socialgrants_kept")
+    if kept is None and request.user.is_authenticated:
         return reverse("socialgrants:connections"), gettext("My accounts")
     if application and refusal.reason not in ("not_found", "call_failed"):
         start = reverse(f"socialgrants:{event.removesuffix('_callback')}", args=[application])
-        return start, gettext("Start again")
+        query = urlencode({name: value for name, value in (kept or {}).items() if value})
+        return f"{start}?{query}" if query else start, gettext("Start again")
     return get_script_prefix(), gettext("Back to the site")
 
 

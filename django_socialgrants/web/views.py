@@ -8,27 +8,29 @@ from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, Jso
 from django.shortcuts import resolve_url
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.module_loading import import_string
 
 from django_socialgrants.conf import conf
 from django_socialgrants.exceptions import UnsupportedGrant
-from django_socialgrants.flows import accounts, login, state
+from django_socialgrants.flows import accounts, login, native, state
+from django_socialgrants.flows.refusal import Refusal
 from django_socialgrants.models import ProviderCredentials, UserToken
 from django_socialgrants.oauth.grants import code_challenge
 
 from .callback import AuthorizationResponse, redirect_uri
-from .pages import origin, page, render_page
+from .pages import keep, origin, page, prefers_json, render_page
 
 _MAX_NEXT = 2 * 1024
 _RESPONSE_TYPES = {"code": "code", "implicit": "token"}
 
 
-@page("GET", "POST")
+@page("GET", "POST", scripted=True)
 def code(request: HttpRequest, name: str) -> HttpResponseBase:
     """Start the authorization code grant (RFC 6749, section 4.1)."""
     return _start(request, _application(name, "code"), "code")
 
 
-@page("GET", "POST")
+@page("GET", "POST", scripted=True)
 def implicit(request: HttpRequest, name: str) -> HttpResponseBase:
     """Start the implicit grant (RFC 6749, section 4.2)."""
     return _start(request, _application(name, "implicit"), "implicit")
@@ -55,9 +57,21 @@ def implicit_callback(request: HttpRequest, name: str) -> HttpResponseBase:
     if request.method == "GET":
         return _fragment_page(request, name, "implicit")
     next_url = _finish(request, response, credentials, "implicit")
-    if request.get_preferred_type(["text/html", "application/json"]) == "application/json":
+    if prefers_json(request):
         return JsonResponse({"location": next_url})  # a script can't read where a redirect leads
     return HttpResponseRedirect(next_url)
+
+
+@page("POST", cookies=False)
+def exchange(request: HttpRequest, name: str) -> HttpResponseBase:
+    """Redeem the code that a native app was sent; the site's own function makes the answer."""
+    credentials = native.application_for_apps(name)
+    if request.content_type != "application/json":
+        raise Refusal("unsupported_media_type")
+    answer = import_string(conf.EXCHANGE_RESPONSE or "")
+    user, token = native.log_in_app(request, credentials)
+    response: HttpResponseBase = answer(request, user, token)
+    return response
 
 
 @page("GET")
@@ -98,37 +112,50 @@ def _application(name: str, flow: str) -> ProviderCredentials:
 
 
 def _start(request: HttpRequest, credentials: ProviderCredentials, flow: str) -> HttpResponseBase:
-    """A page with one button, which posts here; then off to the network, with a new state."""
+    """A page with a button for each way in, which posts here; then off to the network, with a new state."""
     provider = credentials.get_provider()
+    asked = request.GET if request.method == "GET" else request.POST
+    ways = _ways(asked.get("way", ""), credentials)
     if request.method == "GET":
-        context = {"credentials": credentials, "provider": provider, "flow": flow}
-        context["next"] = request.GET.get("next", "")
+        context = {"credentials": credentials, "provider": provider, "flow": flow, "ways": ways}
+        context["next"] = asked.get("next", "")
         return render_page(
             request, "start.html", context, form_origins=[origin(provider.authorization_endpoint)]
         )
     uri = redirect_uri(request, credentials.name, flow=flow)
+    next_url = _next_url(request)
     scope = state.wanted_scope(request, credentials)
     issued = state.issue(
-        request, credentials, flow=flow, redirect_uri=uri, next_url=_next_url(request), scope=scope
+        request, credentials, flow=flow, redirect_uri=uri, next_url=next_url, scope=scope, way=ways[0]
     )
     pkce = provider.pkce and flow == "code"
-    return HttpResponseRedirect(
-        provider.authorization_url(
-            credentials.to_value(),
-            response_type=_RESPONSE_TYPES[flow],
-            redirect_uri=uri,
-            state=issued.reveal(),
-            scope=scope,
-            code_challenge=code_challenge(state.code_verifier(issued).reveal()) if pkce else "",
-        )
+    location = provider.authorization_url(
+        credentials.to_value(),
+        response_type=_RESPONSE_TYPES[flow],
+        redirect_uri=uri,
+        state=issued.reveal(),
+        scope=scope,
+        code_challenge=code_challenge(state.code_verifier(issued).reveal()) if pkce else "",
+        way=ways[0],
     )
+    return JsonResponse({"location": location}) if prefers_json(request) else HttpResponseRedirect(location)
+
+
+def _ways(way: str, credentials: ProviderCredentials) -> list[str]:
+    """The way in that was asked for, or all that the application offers. Raises Refusal for any other."""
+    offered = credentials.ways_in()
+    if way and way not in offered:
+        raise Refusal("unknown_way")
+    return [way] if way else offered
 
 
 def _finish(
     request: HttpRequest, response: AuthorizationResponse, credentials: ProviderCredentials, flow: str
 ) -> str:
     """Log in or connect; where to go on."""
-    attempt, grant = response.accept(request, credentials, flow=flow)
+    attempt = response.accept(request, credentials, flow=flow)
+    keep(request, next=attempt.next_url, way=attempt.way)
+    grant = response.grant(attempt, credentials)
     login.finish(request, attempt, credentials, grant)
     return attempt.next_url or (
         resolve_url(settings.LOGIN_REDIRECT_URL) if attempt.login else reverse("socialgrants:connections")
