@@ -14,7 +14,14 @@ from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.base import UpdateError
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseForbidden, JsonResponse
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseForbidden,
+    JsonResponse,
+    UnreadablePostError,
+)
 from django.middleware.csrf import CsrfViewMiddleware
 from django.shortcuts import render
 from django.urls import get_script_prefix, reverse
@@ -151,7 +158,10 @@ def _read_body(request: HttpRequest, *, else_raise: str) -> None:
     if not re.fullmatch(r"[0-9]{1,9}", length) or int(length) > MAX_BODY:
         raise too_large
     if not hasattr(request, "_body"):  # nobody has read it before us
-        request._body = request.read(MAX_BODY + 1)
+        try:
+            request._body = request.read(MAX_BODY + 1)
+        except UnreadablePostError:
+            raise Refusal(else_raise, detail="the body broke off") from None
         request._stream = BytesIO(request._body)
     if len(request._body) > MAX_BODY:
         raise too_large
@@ -178,12 +188,12 @@ def _save_session(request: HttpRequest) -> None:
 
 def _way_forward(request: HttpRequest, event: str, refusal: Refusal, application: str) -> tuple[str, str]:
     """Where to go on, and what that is called: one's accounts, the start of what was refused, or home."""
-    kept = vars(request).get("_socialgrants_kept")
-    if kept is None and request.user.is_authenticated:
+    kept = vars(request).get("_socialgrants_kept", {})
+    if not kept.get("next") and request.user.is_authenticated:
         return reverse("socialgrants:connections"), gettext("My accounts")
     if application and refusal.reason not in ("not_found", "call_failed"):
         start = reverse(f"socialgrants:{event.removesuffix('_callback')}", args=[application])
-        query = urlencode({name: value for name, value in (kept or {}).items() if value})
+        query = urlencode({name: value for name, value in kept.items() if value})
         return f"{start}?{query}" if query else start, gettext("Start again")
     return get_script_prefix(), gettext("Back to the site")
 

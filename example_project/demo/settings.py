@@ -95,18 +95,21 @@ else:
         "django_socialgrants.providers.vkid.VKID",
     ]
     SOCIALGRANTS_CREDENTIALS = {
-        name: {
-            "provider": name,
-            "client_id": env(f"{name.upper()}_CLIENT_ID"),
-            "client_secret": env(f"{name.upper()}_CLIENT_SECRET"),
-            "client_key": env(f"{name.upper()}_CLIENT_KEY"),
-            "scope": scope,
-        }
-        for name, scope in [("ok", "VALUABLE_ACCESS"), ("mailru", "")]
+        name: {"client_id": env(f"{name.upper()}_CLIENT_ID"), **fields}
+        for name, fields in {
+            "ok": {
+                "client_secret": env("OK_CLIENT_SECRET", default=""),
+                "client_key": env("OK_CLIENT_KEY", default=""),
+                "scope": "VALUABLE_ACCESS",
+            },
+            "mailru": {
+                "client_secret": env("MAILRU_CLIENT_SECRET", default=""),
+                "client_key": env("MAILRU_CLIENT_KEY", default=""),
+            },
+            "vkid": {"ways": "vkid ok_ru mail_ru"},
+        }.items()
         if env(f"{name.upper()}_CLIENT_ID", default="")
     }
-    if VKID_CLIENT_ID := env("VKID_CLIENT_ID", default=""):
-        SOCIALGRANTS_CREDENTIALS["vkid"] = {"client_id": VKID_CLIENT_ID, "ways": "vkid ok_ru mail_ru"}
 
 if not DEBUG:
     CSRF_COOKIE_SECURE = SESSION_COOKIE_SECURE = SECURE_SSL_REDIRECT = True
