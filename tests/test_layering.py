@@ -41,7 +41,7 @@ IMPURE = """
     refreshing.lane
     flows.refusal flows.kept_query flows.revocation
     flows.contention flows.newcomers
-    flows.accounts flows.import_sources
+    flows.accounts flows.import_sources flows.status
     flows.state flows.importing
     flows.refresh flows.refresh_due
     flows.call

@@ -40,7 +40,9 @@ from django_socialgrants.exceptions import (
     ProviderError,
     ProviderUnavailable,
 )
-from django_socialgrants.oauth.values import Request, Secret
+from django_socialgrants.oauth.grants import RefreshTokenGrant
+from django_socialgrants.oauth.provider import Provider
+from django_socialgrants.oauth.values import Credentials, Request, Secret
 from django_socialgrants.storage.fields import StoredSecret
 from django_socialgrants.transport.exchange import BODY_LIMIT, exchange, send
 from tests.network import answer, serving
@@ -1246,6 +1248,26 @@ def test_a_secret_of_a_header_that_a_network_quotes_is_masked(server):
     with pytest.raises(OAuthError) as caught:
         exchange(Request("GET", f"{server.url}/", headers=headers), parse)
     assert caught.value.description == f"{MASK} of {MASK}"
+    assert_silent(caught.value)
+
+
+def test_a_password_of_a_header_that_a_network_quotes_is_masked(server):
+    def parse(response):
+        raise OAuthError("invalid_client", response.body.decode())
+
+    class Basic(Provider):
+        title = "Basic"
+        client_authentication = "client_secret_basic"
+        token_endpoints = {"refresh_token": f"{server.url}/"}
+
+    secret = f"{SECRET}: &/"
+    quoting = f"{secret} {quote_plus(secret)} ".encode()
+    server.on("/", lambda call: answer(quoting + call.headers["authorization"].encode())(call))
+    with pytest.raises(OAuthError) as caught:
+        exchange(
+            Basic().token_request(Credentials("client-1", secret), RefreshTokenGrant("refresh-1")), parse
+        )
+    assert caught.value.description == f"{MASK} {MASK} {MASK}"
     assert_silent(caught.value)
 
 
