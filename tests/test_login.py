@@ -17,7 +17,8 @@ from django.utils.translation import gettext_lazy
 
 from django_socialgrants.exceptions import LoginRefused
 from django_socialgrants.flows import state as state_module
-from django_socialgrants.models import UserToken
+from django_socialgrants.flows.newcomers import create_user
+from django_socialgrants.models import ProviderCredentials, UserToken
 from tests.conftest import MAILRU_UID, OK_UID, mailru_profile, ok_profile, ok_token
 from tests.fakes import FakeOK
 from tests.journey import (
@@ -71,6 +72,23 @@ def test_whoever_comes_again_is_the_same_user(network, ok_app):
     log_in(second)
     assert user_of(first) == user_of(second) == str(User.objects.get().pk)
     assert UserToken.objects.count() == 1
+
+
+def make_user_of_another_application(identity, credentials):
+    """As if somebody had changed the client id while the network was asked."""
+    application = ProviderCredentials.objects.get(pk=credentials.pk)
+    application.client_id = "512000000099"
+    application.save()
+    return create_user(identity, credentials)
+
+
+def test_nothing_is_stored_for_an_application_that_has_become_another_one(client, network, ok_app, settings):
+    """Its user ids are those of other people now."""
+    settings.SOCIALGRANTS_USER_FACTORY = f"{THIS}.make_user_of_another_application"
+    response = finish(client, start(client))
+    assert response.status_code == 400
+    assert not User.objects.exists()
+    assert not UserToken.objects.exists()
 
 
 def test_one_uid_under_two_applications_is_two_people(network, ok_app, other_ok_app, client):
@@ -588,7 +606,7 @@ def untidy(monkeypatch):
 
 @pytest.mark.parametrize("name", ["ok", "mailru"])
 def test_a_login_asks_the_database_little(network, ok_app, mailru_app, name, untidy):
-    assert _statements(name) == (1, 10)
+    assert _statements(name) == (1, 11)  # one of them: is it still the application that was asked?
     assert _statements(name) == (1, 8)
 
 
@@ -596,7 +614,7 @@ def test_a_login_asks_the_database_little(network, ok_app, mailru_app, name, unt
 def test_connecting_an_account_asks_the_database_little(network, ok_app, mailru_app, anna, name, untidy):
     client = Client()
     client.force_login(anna)
-    assert _statements(name, client) in [(3, 6), (3, 7)]  # the second time there is a row to tell the time
+    assert _statements(name, client) in [(3, 7), (3, 8)]
     assert _statements(name, client) in [(3, 6), (3, 7)]  # the second time there is a row to tell the time
 
 

@@ -188,7 +188,7 @@ def test_what_is_malformed_is_refused(app, network, how):
 
 
 def test_what_is_large_is_refused(app, network):
-    refuses(network, 400, "malformed_callback", code="x" * 9000)
+    refuses(network, 400, "malformed_request", code="x" * 9000)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import operator
 import re
 import shlex
 import sys
+import textwrap
 import types
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,11 +26,12 @@ from django.urls import include, path
 from django.utils.module_loading import import_string
 
 from django_socialgrants import exceptions, signals, tasks
-from django_socialgrants.api import Circuit, SocialAPI
+from django_socialgrants.api import Circuit, SocialAPI, status
 from django_socialgrants.conf import Conf, conf
 from django_socialgrants.flows import login
+from django_socialgrants.flows.refusal import REASONS
 from django_socialgrants.middleware import Social
-from django_socialgrants.models import ProviderCredentials
+from django_socialgrants.models import ApplicationHealth, ProviderCredentials, UserToken
 from django_socialgrants.oauth.values import Identity, Token
 from django_socialgrants.providers.mailid import MailID
 from django_socialgrants.providers.mailru import MailRu
@@ -39,6 +41,9 @@ from django_socialgrants.refreshing.report import MISCONFIGURED, RETRY, SETTLED,
 from django_socialgrants.registry import providers
 from django_socialgrants.testing import Call, FakeNetwork, grant
 from django_socialgrants.web.pages import origin
+from tests.due import store_due
+from tests.test_native import app, send  # noqa: F401
+from tests.test_ways_in import vkid  # noqa: F401
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.rst").read_text()
@@ -107,6 +112,51 @@ def test_every_error_is_in_the_table_and_nothing_else():
 def test_every_signal_is_in_the_table_and_nothing_else():
     known = [name for name, value in vars(signals).items() if isinstance(value, Signal)]
     assert [name.strip("`") for name, _ in rows("Signal")] == known
+
+
+def test_its_errors_of_an_exchange_have_the_statuses_of_our_pages():
+    table = rows("Error of an exchange")
+    assert {name.strip("`"): int(status) for name, status in table}.items() <= {
+        reason: status for reason, (status, _) in REASONS.items()
+    }.items()
+    words = {word.strip("`") for word, _ in table}
+    of_browsers = {"cancelled", "authorization_error", "malformed_callback", "user_changed", "csrf_failed"}
+    of_browsers |= {
+        "unknown_state",
+        "used_state",
+        "stale_state",
+        "foreign_state",
+        "unknown_way",
+        "last_login",
+    }
+    assert words == REASONS.keys() - of_browsers - {"call_failed"}
+
+
+def test_its_native_apps_get_a_session(client, network, app, settings):  # noqa: F811
+    names = run(blocks("Native apps")[0])
+    settings.SOCIALGRANTS_EXCHANGE_RESPONSE = "accounts.apps.log_in_app"
+    accounts = types.ModuleType("accounts.apps")
+    accounts.log_in_app = names["log_in_app"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "accounts", types.ModuleType("accounts"))
+        patch.setitem(sys.modules, "accounts.apps", accounts)
+        response = send(client)
+    assert response.json() == {"name": "Иван"}
+    assert client.session["_auth_user_id"] == str(get_user_model().objects.get().pk)
+
+
+@pytest.mark.django_db
+def test_its_factory_makes_users_and_refuses_in_words(django_user_model):
+    make_user = run(textwrap.dedent(blocks_within("What happens to users")[0]))["make_user"]
+    anna = Identity("1", email="anna@example.com")
+    assert make_user(anna, ProviderCredentials(name="ok")).username == "ok-1"
+    with pytest.raises(exceptions.LoginRefused, match="password"):
+        make_user(Identity("2", email="Anna@Example.com"), ProviderCredentials(name="ok"))
+
+
+def blocks_within(title):
+    """The code in the lists of a section."""
+    return re.findall(r"^ +\.\. code-block:: python\n\n((?: {6}.*\n|\n)+)", section(title), re.M)
 
 
 @pytest.fixture
@@ -471,8 +521,23 @@ def test_its_tests_pass(db, client, site, django_user_model, number):
     tests[number](client, django_user_model)
 
 
+def test_its_strangers_and_newcomers(client, db):
+    names = run(blocks("Testing your site")[1])
+    names["test_strangers_see_a_button"](client)
+    names["test_somebody_new_logs_in"](client)
+
+
+def test_its_token_is_stale(anna):
+    grant(anna, "ok")
+    run(blocks("Testing your site")[2], UserToken=UserToken)
+    with FakeNetwork() as network:
+        network.answers("friends.get", [])
+        SocialAPI(anna, "ok").friends.get()
+    assert network.token_requests == [("ok", "refresh_token")]
+
+
 def test_its_fixture_and_test_case_work(db, anna):
-    names = run(blocks("Testing your site")[1], pytest=pytest, TestCase=TestCase, FakeNetwork=FakeNetwork)
+    names = run(blocks("Testing your site")[3], pytest=pytest, TestCase=TestCase, FakeNetwork=FakeNetwork)
     grant(anna, "ok")
     case = names["FriendsTest"]()
     case.setUp()
@@ -574,3 +639,37 @@ def test_its_network_knows_who_somebody_is(example, anna):
     assert example().identity_call() == ("me", {"fields": ["name", "email"]})
     identity = example().parse_identity({"id": "anna-7", "first_name": "Anna", "vip": True})
     assert (identity.uid, identity.name, identity.profile) == ("anna-7", "Anna", {"vip": True})
+
+
+def test_its_health_check_tells_of_tokens_that_wait_and_of_trouble(db, client, settings, monkeypatch, ok_app):
+    pytest.importorskip("health_check")
+    check, urls = blocks("Watching the tokens")
+    module, site = types.ModuleType("accounts.health"), types.ModuleType("readme_urls")
+    monkeypatch.setitem(sys.modules, "accounts", types.ModuleType("accounts"))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(check, module.__dict__)
+    site.__dict__.update(run(urls, urlpatterns=[]))
+    settings.ROOT_URLCONF = site
+
+    def health():
+        answer = client.get("/health/?format=json")
+        return answer.status_code, *answer.json().values()
+
+    assert health() == (200, "OK")
+    store_due(ok_app, age=200)
+    assert health() == (200, "OK")
+    store_due(ok_app, age=400, prefix="5")
+    code, said = health()
+    assert code == 500
+    assert said.startswith("Unavailable: ok: tokens have been due for 4")
+    UserToken.objects.all().delete()
+    ApplicationHealth.objects.create(credentials=ok_app, reason="outage")
+    assert health() == (500, "Warning: ok: outage")
+
+
+def test_its_document_is_that_of_the_status(db, ok_app):
+    store_due(ok_app)
+    [example] = [json.loads(code) for code in blocks("Watching the tokens", "json")]
+    document = status()
+    assert example.keys() == document.keys()
+    assert example["applications"]["ok"].keys() == document["applications"]["ok"].keys()

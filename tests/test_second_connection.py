@@ -23,6 +23,7 @@ from django.db import (
 from django_socialgrants.api import SocialAPI
 from django_socialgrants.exceptions import NeedsLogin, ProviderUnavailable, UnsafeTransaction
 from django_socialgrants.flows import refresh
+from django_socialgrants.flows.refresh_due import refresh_due
 from django_socialgrants.models import UserToken
 from django_socialgrants.refreshing import committed, turn
 from tests.conftest import ok_token
@@ -244,6 +245,27 @@ def test_a_token_that_was_refreshed_meanwhile_is_used(api, user, ok_app, network
     assert requests_of(network, "ok") == ["token", "api", "api"]
 
 
+@pytest.mark.parametrize("column", ["user_id", "uid", "credentials_id"])
+@pytest.mark.parametrize("prolongable", [True, False])
+def test_a_row_that_has_become_somebody_elses_is_not_touched(
+    api, user, ok_app, other_ok_app, network, wal, column, prolongable
+):
+    token = expired(user, ok_app, refresh_token="refresh" if prolongable else "")
+    assert not prolongable or api.is_granted()
+    api.granted_scope()  # reads the token
+    others = {
+        "user_id": User.objects.create_user("ivan").pk,
+        "uid": "2222",
+        "credentials_id": other_ok_app.pk,
+    }
+    sql(f"UPDATE socialgrants_usertoken SET {column} = '{others[column]}' WHERE id = {token.pk}")
+    before = row(token)
+    with transaction.atomic(), pytest.raises(NeedsLogin):
+        api.friends.get()
+    assert network.calls == []
+    assert row(token) == before
+
+
 # --- waiting ---------------------------------------------------------------------------------------------
 
 
@@ -361,6 +383,17 @@ def test_a_database_without_autocommit_presents_a_token_once(user, ok_app, netwo
     assert (now.generation, now.refresh_token, now.lease_owner) == (1, "ok-refresh-token-1", "")
     SocialAPI(user, "ok").friends.get()
     assert requests_of(network, "ok") == ["token", "api", "api"]
+
+
+def test_so_does_a_run(user, ok_app, network, wal, no_autocommit):
+    tokens = [expired(user, ok_app, uid=str(number)) for number in range(3)]
+    transaction.commit()
+    for refreshed in (3, 0):
+        report = refresh_due()
+        transaction.rollback()
+        assert report.to_json()["refreshed"] == refreshed
+    assert len(network.calls) == 3
+    assert [stored(token).generation for token in tokens] == [1] * 3
 
 
 ERRORS = [OperationalError, InterfaceError, InternalError, ProgrammingError]
@@ -654,9 +687,9 @@ def test_who_is_frozen_between_claim_and_send_presents_nothing(api, user, ok_app
     token = expired(user, ok_app)
     prepare = refresh.prepare
 
-    def frozen(claimed, credentials):
+    def frozen(claimed, *args, **options):
         claimed.read_at -= 3600
-        return prepare(claimed, credentials)
+        return prepare(claimed, *args, **options)
 
     monkeypatch.setattr(refresh, "prepare", frozen)
     with pytest.raises(ProviderUnavailable):

@@ -17,9 +17,10 @@ from django.urls import path, reverse
 from django_socialgrants import exceptions
 from django_socialgrants.api import SocialAPI
 from django_socialgrants.flows.login import identify
+from django_socialgrants.flows.refusal import Refusal
 from django_socialgrants.models import ProviderCredentials, UserToken
 from django_socialgrants.oauth.values import Token
-from django_socialgrants.testing import Call, FakeNetwork, grant
+from django_socialgrants.testing import Call, FakeNetwork, application, grant, log_in
 from tests.third_network import Meadow
 from tests.urls import urlpatterns as site_urls
 
@@ -530,3 +531,38 @@ def test_django_reports_what_nobody_expected_as_a_failure():
     OneTest("test").run(result)
     (_, report) = (result.failures + result.errors)[0]
     assert "expected, but never asked for: friends.get" in report
+
+
+# --- applications and logins ------------------------------------------------------------------------------
+
+
+def test_an_application_is_made_up_once_and_changed_as_told():
+    made = application("ok")
+    assert (made.provider, bool(made.client_secret), made.implicit_enabled) == ("ok", True, False)
+    assert application("ok", implicit_enabled=True) == made
+    assert ProviderCredentials.objects.get().implicit_enabled
+    other = application("games", provider="mailru", scope="photos")
+    assert (other.provider, other.scope) == ("mailru", "photos")
+
+
+def test_an_application_of_no_network_or_with_no_such_field_is_an_error():
+    with pytest.raises(exceptions.UnknownProvider):
+        application("nosuch")
+    with pytest.raises(FieldDoesNotExist):
+        application("ok", nosuch=1)
+    assert not ProviderCredentials.objects.exists()
+
+
+@BOTH
+def test_whoever_logs_in_is_somebody_new_and_then_the_same(client, name):
+    token = log_in(client, name, uid="77", first_name="Анна", email="anna@example.com")
+    assert client.session["_auth_user_id"] == str(token.user.pk)
+    assert (token.uid, token.user.first_name, token.is_valid()) == ("77", "Анна", True)
+    assert log_in(client, name, uid="77").user == token.user
+    assert log_in(client, name, uid="78").user != token.user
+
+
+def test_whoever_may_not_log_in_is_refused_as_by_the_button(client, settings):
+    settings.SOCIALGRANTS_CREATE_USERS = False
+    with pytest.raises(Refusal, match="unknown_identity"):
+        log_in(client, "ok")

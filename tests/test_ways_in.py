@@ -314,6 +314,12 @@ def test_a_stranger_is_not_told_where_somebody_wanted_to_go(client, network, ok_
     assert "secret" not in finish(Client(), state).content.decode()
 
 
+def test_who_connects_from_the_accounts_is_led_back_to_them(client, network, ok_app):
+    client.force_login(User.objects.create_user("anna"))
+    response = finish(client, start(client), code=[], error="access_denied")
+    assert f'href="{CONNECTIONS}">My accounts<' in response.content.decode()
+
+
 def test_without_next_there_is_none_to_keep(client, network, ok_app):
     network.on("/ok/token", answer(b"", status=503))
     assert forward(finish(client, start(client))) == "/social/ok/code/"

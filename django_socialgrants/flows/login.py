@@ -200,6 +200,9 @@ def _create(granted: Granted, user: User | None) -> UserToken:
         row = UserToken(**owner, credentials=granted.credentials, uid=granted.identity.uid)
         row.apply(_changes(row, granted))
         row.save(force_insert=True)
+        # It may have become another application while the network was asked; from now on this row forbids that.
+        if not granted.credentials.is_unchanged():
+            raise Refusal("stale_state", detail="the application has become another one")
     return row
 
 

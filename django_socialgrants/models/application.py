@@ -1,9 +1,10 @@
 """The applications that are registered at networks, and the health of each."""
 
+from collections.abc import Collection
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured, ValidationError
-from django.db import models, router
+from django.db import connections, models, router
 from django.utils.translation import gettext, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
@@ -23,6 +24,19 @@ class ProviderCredentialsQuerySet(SealedQuerySet["ProviderCredentials"]):
             return self.using(router.db_for_write(self.model)).get(name=name)
         except self.model.DoesNotExist:
             raise UnknownCredentials(f"no application is named {name!r}") from None
+
+    def chosen(self, names: Collection[str]) -> list["ProviderCredentials"]:
+        """The applications of those names, oldest first; without names, all. Raises UnknownCredentials.
+
+        A single string is a TypeError: it would be taken for the names of its letters.
+        """
+        if isinstance(names, str):
+            raise TypeError(f"names is a list of applications, as in [{names!r}]; this is a single string")
+        rows = self.using(router.db_for_write(self.model)).order_by("pk")
+        found = list(rows.filter(name__in=names) if names else rows)
+        if unknown := sorted(set(names) - {application.name for application in found}):
+            raise UnknownCredentials(f"no application is named {', '.join(map(repr, unknown))}")
+        return found
 
     def usable(self, flow: str = "code") -> list["ProviderCredentials"]:
         """All applications that offer the flow, and whose network is in SOCIALGRANTS_PROVIDERS, oldest first."""
@@ -108,7 +122,12 @@ class ProviderCredentials(SealedModel):
     def _other_identity(self) -> dict[str, str]:
         """Why this row can't become another application than it is in the database, by field."""
         alias = router.db_for_write(type(self), instance=self)
-        stored = ProviderCredentials.objects.using(alias).filter(pk=self.pk).values(*self.IDENTITY).first()
+        rows = ProviderCredentials.objects.using(alias).filter(pk=self.pk)
+        if connections[alias].in_atomic_block:
+            rows = (
+                rows.select_for_update()
+            )  # whoever stores a token waits, and then sees what has become of it
+        stored = rows.values(*self.IDENTITY).first()
         moved = [name for name, value in (stored or {}).items() if value != getattr(self, name)]
         count = self.tokens.using(alias).count() if moved else 0
         text = ngettext(
@@ -119,6 +138,11 @@ class ProviderCredentials(SealedModel):
             count,
         )
         return dict.fromkeys(moved, text % {"count": count}) if count else {}
+
+    def is_unchanged(self) -> bool:
+        """Whether the database has it as the same application still."""
+        rows = ProviderCredentials.objects.using(router.db_for_write(type(self)))
+        return rows.filter(pk=self.pk, **{name: getattr(self, name) for name in self.IDENTITY}).exists()
 
     def unknown_ways(self) -> list[str]:
         """Those of `ways` that the network does not have; empty when the network itself is not known."""

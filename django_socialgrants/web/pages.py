@@ -14,7 +14,14 @@ from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.base import UpdateError
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseForbidden, JsonResponse
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseForbidden,
+    JsonResponse,
+    UnreadablePostError,
+)
 from django.middleware.csrf import CsrfViewMiddleware
 from django.shortcuts import render
 from django.urls import get_script_prefix, reverse
@@ -65,7 +72,7 @@ def page(*methods: str, scripted: bool = False, cookies: bool = True) -> Callabl
         @wraps(view)
         def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             try:
-                _read_body(request)
+                _read_body(request, else_raise="malformed_callback" if cookies else "malformed_request")
                 response = protected(request, *args, **kwargs)
                 if cookies:
                     _save_session(request)
@@ -144,16 +151,20 @@ def refuse(
     return response
 
 
-def _read_body(request: HttpRequest) -> None:
+def _read_body(request: HttpRequest, *, else_raise: str) -> None:
     """No form of ours is large; Django would read a large one to its end, and tell none that comes in chunks."""
+    too_large = Refusal(else_raise, detail="the body is too large")
     length = request.META.get("CONTENT_LENGTH") or "0"
     if not re.fullmatch(r"[0-9]{1,9}", length) or int(length) > MAX_BODY:
-        raise Refusal("malformed_callback", detail="the body is too large")
+        raise too_large
     if not hasattr(request, "_body"):  # nobody has read it before us
-        request._body = request.read(MAX_BODY + 1)
+        try:
+            request._body = request.read(MAX_BODY + 1)
+        except UnreadablePostError:
+            raise Refusal(else_raise, detail="the body broke off") from None
         request._stream = BytesIO(request._body)
     if len(request._body) > MAX_BODY:
-        raise Refusal("malformed_callback", detail="the body is too large")
+        raise too_large
 
 
 def _save_session(request: HttpRequest) -> None:
@@ -177,12 +188,12 @@ def _save_session(request: HttpRequest) -> None:
 
 def _way_forward(request: HttpRequest, event: str, refusal: Refusal, application: str) -> tuple[str, str]:
     """Where to go on, and what that is called: one's accounts, the start of what was refused, or home."""
-    kept = vars(request).get("_socialgrants_kept")
-    if kept is None and request.user.is_authenticated:
+    kept = vars(request).get("_socialgrants_kept", {})
+    if not kept.get("next") and request.user.is_authenticated:
         return reverse("socialgrants:connections"), gettext("My accounts")
     if application and refusal.reason not in ("not_found", "call_failed"):
         start = reverse(f"socialgrants:{event.removesuffix('_callback')}", args=[application])
-        query = urlencode({name: value for name, value in (kept or {}).items() if value})
+        query = urlencode({name: value for name, value in kept.items() if value})
         return f"{start}?{query}" if query else start, gettext("Start again")
     return get_script_prefix(), gettext("Back to the site")
 

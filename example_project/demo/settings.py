@@ -82,21 +82,32 @@ if SANDBOX:
     SOCIALGRANTS_PROVIDERS = [
         "django_socialgrants.sandbox.providers.OK",
         "django_socialgrants.sandbox.providers.MailRu",
+        "django_socialgrants.sandbox.providers.VKID",
     ]
     SOCIALGRANTS_SANDBOX_URL = (
         "http://localhost:8000/sandbox"  # another site than 127.0.0.1, like the networks
     )
     SOCIALGRANTS_INSECURE_LOOPBACK = True
 else:
+    SOCIALGRANTS_PROVIDERS = [
+        "django_socialgrants.providers.ok.OK",
+        "django_socialgrants.providers.mailru.MailRu",
+        "django_socialgrants.providers.vkid.VKID",
+    ]
     SOCIALGRANTS_CREDENTIALS = {
-        name: {
-            "provider": name,
-            "client_id": env(f"{name.upper()}_CLIENT_ID"),
-            "client_secret": env(f"{name.upper()}_CLIENT_SECRET"),
-            "client_key": env(f"{name.upper()}_CLIENT_KEY"),
-            "scope": scope,
-        }
-        for name, scope in [("ok", "VALUABLE_ACCESS"), ("mailru", "")]
+        name: {"client_id": env(f"{name.upper()}_CLIENT_ID"), **fields}
+        for name, fields in {
+            "ok": {
+                "client_secret": env("OK_CLIENT_SECRET", default=""),
+                "client_key": env("OK_CLIENT_KEY", default=""),
+                "scope": "VALUABLE_ACCESS",
+            },
+            "mailru": {
+                "client_secret": env("MAILRU_CLIENT_SECRET", default=""),
+                "client_key": env("MAILRU_CLIENT_KEY", default=""),
+            },
+            "vkid": {"ways": "vkid ok_ru mail_ru"},
+        }.items()
         if env(f"{name.upper()}_CLIENT_ID", default="")
     }
 

@@ -8,15 +8,21 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext as _
 
 from django_socialgrants.api import SocialAPI
 from django_socialgrants.decorators import grant_required, redirect_to_grant
 from django_socialgrants.exceptions import NeedsLogin, SocialGrantsError
-from django_socialgrants.models import UserToken
+from django_socialgrants.models import ProviderCredentials, UserToken
 
 
 def home(request: HttpRequest) -> HttpResponse:
-    return render(request, "demo/home.html")
+    """All buttons; in one list, as `{% login_buttons %}` has them, some of VK ID would be called as others are."""
+    usable = ProviderCredentials.objects.usable()
+    own = [application for application in usable if application.provider != "vkid"]
+    shared = [application for application in usable if application.provider == "vkid"]
+    groups = [("", own), (_("The same through VK ID, with one application for all"), shared)]
+    return render(request, "demo/home.html", {"groups": [group for group in groups if group[1]]})
 
 
 @login_required
@@ -26,12 +32,20 @@ def me(request: HttpRequest) -> HttpResponse:
     return render(request, "demo/me.html", {"accounts": accounts, "sandbox": settings.SANDBOX})
 
 
+_CALLS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ok": ("users.getCurrentUser", {}),
+    "mailru": ("users.getInfo", {}),
+    "vkid": ("users.get", {"fields": "photo_200"}),
+}
+"""What each network is asked: who the user is."""
+
+
 def _account(request: HttpRequest, token: UserToken) -> dict[str, Any]:
     """An account with what its network answers when it is asked, with a signature, who the user is."""
     name = token.credentials.name
     account: dict[str, Any] = {"token": token, "friends": f"{name}_friends"}
     try:
-        method, params = token.credentials.get_provider().identity_call()
+        method, params = _CALLS[token.credentials.provider]
         account["method"] = method
         answer = SocialAPI(request.user, name, uid=token.uid).call(method, **params)
         account["answer"] = json.dumps(answer, ensure_ascii=False, indent=2)
