@@ -93,6 +93,7 @@ class AuthorizationResponse:
         """The response in `request`, which holds nothing of it afterwards."""
         response = cls(_unpacked(request.GET), request.POST)
         request.GET = request.POST = QueryDict()
+        request._body = b""
         request.META["QUERY_STRING"] = ""
         for name in ("RAW_URI", "REQUEST_URI"):  # what servers add
             if name in request.META:
