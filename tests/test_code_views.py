@@ -71,16 +71,15 @@ def csrf_token(client, url):
 # --- methods ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("url", "method"),
-    [(url, method) for url, allowed in ALLOWED.items() for method in METHODS if method not in allowed],
-)
-def test_any_other_method_is_405_and_told_which_are_allowed(any_client, ok_app, anna, url, method):
+@pytest.mark.parametrize("url", ALLOWED)
+def test_any_other_method_is_405_and_told_which_are_allowed(any_client, ok_app, anna, url):
     any_client.force_login(anna)
-    response = any_client.generic(method, url)
-    assert response.status_code == 405
-    assert set(response["Allow"].split(", ")) == ALLOWED[url]
-    assert_headers(response)
+    for method in METHODS:
+        if method not in ALLOWED[url]:
+            response = any_client.generic(method, url)
+            assert response.status_code == 405
+            assert set(response["Allow"].split(", ")) == ALLOWED[url]
+            assert_headers(response)
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "GET"])

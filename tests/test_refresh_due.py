@@ -209,11 +209,11 @@ def test_after_the_time_is_up_nothing_more_is_begun(network, ok_app):
     endpoint = TokenEndpoint()
 
     def behave(call):
-        network.stop.wait(1.1)
+        network.stop.wait(0.25)
         endpoint(call)
 
     network.on("/ok/token", behave)
-    report = run(workers=2, max_time=1)
+    report = run(workers=2, max_time=0.2)
     due, refreshed, needs_login, failed, skipped = counts(report)
     assert (due, needs_login, failed, report.exit_code) == (60, 0, 0, 1)
     assert refreshed == len(endpoint.order) < 30

@@ -15,7 +15,14 @@ from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.base import UpdateError
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseForbidden, JsonResponse
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseForbidden,
+    JsonResponse,
+    UnreadablePostError,
+)
 from django.middleware.csrf import CsrfViewMiddleware
 from django.shortcuts import render
 from django.urls import get_script_prefix, reverse
@@ -155,7 +162,10 @@ def _read_body(request: HttpRequest, *, else_raise: str) -> None:
     if not re.fullmatch(r"[0-9]{1,9}", length) or int(length) > MAX_BODY:
         raise too_large
     if not hasattr(request, "_body"):  # nobody has read it before us
-        request._body = request.read(MAX_BODY + 1)
+        try:
+            request._body = request.read(MAX_BODY + 1)
+        except UnreadablePostError:
+            raise Refusal(else_raise, detail="the body broke off") from None
         request._stream = BytesIO(request._body)
     if len(request._body) > MAX_BODY:
         raise too_large
