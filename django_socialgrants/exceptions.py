@@ -45,7 +45,9 @@ def clean_text(text: object, *, limit: int = 200) -> str:
     """
     if not isinstance(text, str):
         return ""
-    line = " ".join("".join(char if char.isprintable() or char in _JOINERS else " " for char in text).split())
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() or char in _JOINERS else " " for char in text)
+    line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - len(_CUT)] + _CUT
 
 

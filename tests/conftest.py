@@ -1,6 +1,7 @@
 """Shared fixtures."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,12 @@ MAILRU_UID = "12900285598278158001"
 
 COLLECTED = pytest.StashKey[dict[str, None]]()
 """The names of all tests that were found, in their order, before options left some out."""
+
+
+def pytest_configure():
+    """A shell has its background jobs ignore SIGINT, and what the tests start would inherit that."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -51,37 +51,34 @@ def error_of(name, code, message="Ой: no way"):
 
 
 CODES = [
-    ("ok", SessionExpired, (102, 103, 107, 453)),
-    ("ok", InvalidSignature, (101, 104, 105, 210, 900)),
-    ("ok", PermissionDenied, (10, 200, 24, 50, 455, 456, 457, 458)),
-    ("ok", PermissionDenied, (7, 9, 22, 25, 511, 2002, 2004)),
-    ("ok", RateLimited, (8, 11, 26)),
-    ("ok", ServiceUnavailable, (1, 2, 30, 31, 9999)),
-    ("ok", APIError, (3, 4, 12, 21, 23, 100, 106, 110, 160, 220, 300, 451, 454, 1200, 2001, 5000, -1, 77777)),
-    ("mailru", SessionExpired, (102, 105)),
-    ("mailru", InvalidSignature, (103, 104)),
-    ("mailru", PermissionDenied, (200, 202)),
-    ("mailru", ServiceUnavailable, (1,)),
-    ("mailru", APIError, (2, 3, 100, 501, 77777)),
+    ("ok", SessionExpired, 102),
+    ("ok", InvalidSignature, "104"),
+    ("ok", PermissionDenied, 10),
+    ("ok", RateLimited, "11"),
+    ("ok", ServiceUnavailable, 9999),
+    ("ok", APIError, 77777),
+    ("mailru", SessionExpired, "102"),
+    ("mailru", InvalidSignature, 104),
+    ("mailru", PermissionDenied, 200),
+    ("mailru", ServiceUnavailable, 1),
+    ("mailru", APIError, "100"),
 ]
+"""One of each class; every code is in the tests of its network."""
 
 
-@pytest.mark.parametrize(
-    ("name", "kind", "code"), [(name, kind, code) for name, kind, codes in CODES for code in codes]
-)
-@pytest.mark.parametrize("written", [int, str])
-def test_a_networks_code_makes_the_type(user, apps, network, name, kind, code, written):
+@pytest.mark.parametrize(("name", "kind", "code"), CODES)
+def test_a_networks_code_makes_the_type(user, apps, network, name, kind, code):
     granted(user, apps[name])
-    network.on(f"/{name}/api", answer(error_of(name, written(code))))
+    network.on(f"/{name}/api", answer(error_of(name, code)))
     error = fails(user, APIError, name)
     assert type(error) is kind
-    assert (error.code, error.message, error.method) == (code, "Ой: no way", "friends.get")
+    assert (error.code, error.message, error.method) == (int(code), "Ой: no way", "friends.get")
     assert all(said in str(error) for said in (str(code), "friends.get", "Ой: no way"))
     again = pickle.loads(pickle.dumps(error))
-    assert (type(again), again.code, again.method, str(again)) == (kind, code, "friends.get", str(error))
+    assert (type(again), again.code, again.method, str(again)) == (kind, int(code), "friends.get", str(error))
 
 
-@pytest.mark.parametrize("status", [200, 400, 401, 403, 404])
+@pytest.mark.parametrize("status", [200, 403])
 @pytest.mark.parametrize("name", NAMES)
 def test_the_http_status_around_it_does_not_matter(user, apps, network, name, status):
     granted(user, apps[name])

@@ -19,17 +19,17 @@ from django_socialgrants.sandbox.models import AccessToken, Application, Code
 from django_socialgrants.sandbox.networks import NETWORKS
 from django_socialgrants.sandbox.people import PEOPLE
 from django_socialgrants.sandbox.rehearsal import begin
+from tests.test_transport import LOOPBACK, self_signed, serving_tls
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
 def site(live_server, settings):
-    """A site in good health, with the sandbox as both networks."""
+    """A site in good health, with the sandbox as all networks."""
     settings.DEBUG = True
     settings.SOCIALGRANTS_PROVIDERS = [
-        "django_socialgrants.sandbox.providers.OK",
-        "django_socialgrants.sandbox.providers.MailRu",
+        f"django_socialgrants.sandbox.providers.{name}" for name in ("OK", "MailRu", "VKID", "MailID")
     ]
     settings.SOCIALGRANTS_SANDBOX_URL = f"{live_server.url}/sandbox"
     settings.SOCIALGRANTS_BASE_URL = live_server.url
@@ -89,6 +89,14 @@ def test_a_wrong_secret_is_told_from_a_right_one(site):
     assert doctor() == (1, [("ok", "credentials", "failed")])
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_wrong_client_id_is_recognised_by_every_network(site, name):
+    application = ProviderCredentials.objects.get(name=name)
+    application.client_id = "512000000099"
+    application.save()
+    assert doctor() == (1, [(name, "credentials", "failed")])
+
+
 @pytest.mark.parametrize("failure", ["invalid-client", "unavailable", "gateway", "rate-limit"])
 def test_a_network_that_refuses_or_is_out_of_order_is_recognised(site, failure):
     begin(failure)
@@ -121,6 +129,17 @@ def test_a_network_whose_name_is_not_known_is_recognised(site, settings, monkeyp
     monkeypatch.setattr(examination, "examine_credentials", lambda *args: ())
     code, wrong = doctor("ok")
     assert (code, set(wrong)) == (1, {("ok", "names", "failed")})
+
+
+def test_a_certificate_that_nobody_vouches_for_is_recognised(site, settings, monkeypatch, tmp_path):
+    with serving_tls(self_signed(tmp_path, LOOPBACK)) as running:
+        monkeypatch.setattr(OK, "authorization_endpoint", running.url)
+        monkeypatch.setattr(OK, "token_endpoints", {"authorization_code": running.url})
+        monkeypatch.setattr(OK, "api_endpoint", running.url)
+        settings.SOCIALGRANTS_PROVIDERS = ["django_socialgrants.providers.ok.OK"]
+        assert doctor("ok") == (1, [("ok", "endpoints", "failed")])
+        assert "certificate verify failed" in text("ok")
+        assert running.calls == []
 
 
 def test_a_clock_that_is_off_is_recognised(site, monkeypatch):
@@ -202,6 +221,7 @@ def test_a_site_behind_a_proxy_is_looked_at(site, settings, monkeypatch, changes
     monkeypatch.setattr(examination, "_examine", lambda *args: ())
     settings.SOCIALGRANTS_BASE_URL = "https://example.com"
     settings.ALLOWED_HOSTS = ["example.com"]
+    settings.SECURE_PROXY_SSL_HEADER = None
     for name, value in changes.items():
         setattr(settings, name, value)
     assert doctor("ok") == (0, findings)

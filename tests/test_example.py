@@ -18,6 +18,8 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 import pytest
 import requests
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 MANAGE = "example_project/manage.py"
 PATIENCE = 30
@@ -74,14 +76,13 @@ class Example:
         """Where `manage.py demo` serves; Ctrl-C ends it in good order."""
         port = unused_port()
         with open(self.folder / "demo.log", "w+") as log:
-            with interruptible():
-                server = subprocess.Popen(
-                    [sys.executable, MANAGE, "demo", str(port)],
-                    cwd=self.folder,
-                    env=self.environment(variables),
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                )
+            server = subprocess.Popen(
+                [sys.executable, MANAGE, "demo", str(port)],
+                cwd=self.folder,
+                env=self.environment(variables),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
             try:
                 wait_for(server, port)
                 yield f"http://127.0.0.1:{port}"
@@ -145,14 +146,6 @@ def unused_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
-
-
-@contextmanager
-def interruptible():
-    """Let what is started here take SIGINT: a shell has its background jobs ignore it, and theirs inherit that."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def wait_for(server, port):

@@ -1,4 +1,8 @@
-"""A login while the network fails, lies or stalls: always a page that says so, never a user."""
+"""A login while the network fails, lies or stalls: always a page that says so, never a user.
+
+One answer of each kind is tried here. All that is no answer, no JSON, no token and no user id is in the tests of
+the transport and of `oauth`.
+"""
 
 import json
 import socket
@@ -41,11 +45,10 @@ def profile_answer(name, **changes):
 
 
 @pytest.mark.parametrize(("name", "endpoint"), ENDPOINTS)
-@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
-def test_no_redirect_is_followed(client, network, name, endpoint, status):
+def test_no_redirect_is_followed(client, network, name, endpoint):
     with serving() as elsewhere:
         redirect = answer(
-            TOKEN[name](), status=status, headers={"Location": f"{elsewhere.url}/{name}/{endpoint}"}
+            TOKEN[name](), status=307, headers={"Location": f"{elsewhere.url}/{name}/{endpoint}"}
         )
         fails(client, network, name, endpoint, redirect, 502, "bad_answer")
         assert elsewhere.connections == 0
@@ -56,10 +59,7 @@ def test_no_redirect_is_followed(client, network, name, endpoint, status):
     ("status", "page", "reason"),
     [
         (500, 502, "bad_answer"),
-        (501, 502, "bad_answer"),
-        (502, 502, "bad_answer"),
         (503, 503, "unavailable"),
-        (504, 502, "bad_answer"),
         (429, 503, "unavailable"),
     ],
 )
@@ -68,23 +68,12 @@ def test_a_network_out_of_order_is_said_so(client, network, name, endpoint, stat
     assert ("Retry-After" in response) == (page == 503)
 
 
-@pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(
-    ("wished", "passed_on"),
-    [
-        ("7", "7"),
-        ("0", "1"),
-        ("999999", "3600"),
-        ("soon", "30"),
-        ("Fri, 01 Jan 2100 00:00:00 GMT", "3600"),
-        (None, "30"),
-    ],
+    ("wished", "passed_on"), [("7", "7"), ("999999", "3600"), ("soon", "30"), (None, "30")]
 )
-def test_when_to_come_back_is_passed_on(client, network, status, wished, passed_on):
-    headers = {} if wished is None else {"Retry-After": wished}
-    response = fails(
-        client, network, "ok", "token", answer(b"", status=status, headers=headers), 503, "unavailable"
-    )
+def test_when_to_come_back_is_passed_on(client, network, wished, passed_on):
+    busy = answer(b"", status=429, headers={} if wished is None else {"Retry-After": wished})
+    response = fails(client, network, "ok", "token", busy, 503, "unavailable")
     assert response["Retry-After"] == passed_on
 
 
@@ -103,21 +92,16 @@ def test_a_network_without_https_is_never_called(client, network, monkeypatch, s
     refused(client, network, 503, "unavailable", lambda: finish(client, state))
 
 
+def drip(call):
+    call.drip(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b" ")
+
+
 @pytest.mark.parametrize(("name", "endpoint"), ENDPOINTS)
-@pytest.mark.parametrize(
-    "stall",
-    [
-        lambda call: call.hang(),
-        lambda call: call.drip(b"HTTP/1.1 200 OK\r\nX-Slow: "),
-        lambda call: call.drip(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b" "),
-    ],
-    ids=["silent", "dripping-headers", "dripping-body"],
-)
-def test_there_is_one_deadline_for_a_whole_exchange(client, network, settings, name, endpoint, stall):
+def test_there_is_one_deadline_for_a_whole_exchange(client, network, settings, name, endpoint):
     settings.SOCIALGRANTS_TIMEOUT = 0.3
     end = Timer(10, network.stop.set)
     end.start()
-    response = fails(client, network, name, endpoint, stall, 504, "deadline")
+    response = fails(client, network, name, endpoint, drip, 504, "deadline")
     assert not network.stop.is_set()  # the server was still at it
     assert "Retry-After" not in response
     end.cancel()
@@ -128,42 +112,17 @@ def cut_off(call):
     call.handler.close_connection = True
 
 
-def hang_up(call):
-    call.handler.close_connection = True
-
-
 @pytest.mark.parametrize(("name", "endpoint"), ENDPOINTS)
-@pytest.mark.parametrize("behaviour", [cut_off, hang_up])
-def test_a_cut_connection_is_not_tried_again(client, network, name, endpoint, behaviour):
-    fails(client, network, name, endpoint, behaviour, 503, "unavailable")
+def test_a_cut_connection_is_not_tried_again(client, network, name, endpoint):
+    fails(client, network, name, endpoint, cut_off, 503, "unavailable")
 
 
 # --- no usable body ---------------------------------------------------------------------------------------
 
 BODIES = {
-    "empty": b"",
-    "space": b"  \r\n",
     "html": "<!doctype html><title>Вход</title>".encode(),
-    "form": b"access_token=t&expires_in=1800",
-    "jsonp": b'callback({"access_token": "t", "uid": "1"})',
-    "cut": b'{"access_token": "t',
-    "trailing": b'{"access_token": "t", "uid": "1"} {}',
-    "not-utf8": b'{"access_token": "t", "uid": "1", "name": "\xff"}',
-    "byte-order-mark": b'\xef\xbb\xbf{"access_token": "t", "uid": "1"}',
-    "utf16": '{"access_token": "t", "uid": "1"}'.encode("utf-16"),
-    "nan": b'{"access_token": "t", "uid": "1", "x": NaN}',
-    "infinity": b'{"access_token": "t", "uid": "1", "expires_in": 1e999}',
-    "huge-int": b'{"access_token": "t", "uid": "1", "x": ' + b"9" * 100_000 + b"}",
-    "depth-bomb": b"[" * 100_000 + b"]" * 100_000,
-    "depth-bomb-of-objects": b'{"a":' * 40_000 + b"1" + b"}" * 40_000,
     "doubled-name": b'{"access_token": "t", "access_token": "t", "uid": "1", "uid": "1"}',
     "oversized": b'{"access_token": "t", "uid": "1", "x": "' + b"x" * 300_000 + b'"}',
-    "null": b"null",
-    "true": b"true",
-    "number": b"1",
-    "string": b'"access_token"',
-    "empty-list": b"[]",
-    "list-of-lists": b"[[]]",
     "list-of-text": b'["access_token"]',
     "empty-object": b"{}",
 }
@@ -190,7 +149,7 @@ def test_a_profile_in_the_wrong_shape_is_refused(client, network, name, body):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("content_type", ["text/javascript", "text/html; charset=koi8-r", "image/png", ""])
+@pytest.mark.parametrize("content_type", ["text/html; charset=koi8-r", ""])
 def test_json_is_json_whatever_it_is_called(client, network, name, content_type):
     network.on(f"/{name}/token", answer(TOKEN[name](), content_type=content_type))
     profile = ok_profile() if name == "ok" else [mailru_profile()]
@@ -218,21 +177,8 @@ SENT = {
     "body",
     [
         {"error": "server_error", "error_description": "wrong: SENT"},
-        {"error": "wrong: SENT"},
-        {"error": {}},
         {"error": {"error_code": 104, "error_msg": "wrong: SENT"}},
-        {"error": {"error_code": "104"}},
-        {"error": {"error_code": None}},
-        {"error": {"error_code": [104]}},
-        {"error": []},
-        {"error": 0},
-        {"error": True},
         {"error_code": 104, "error_msg": "wrong: SENT", "error_data": None},
-        {"error_code": "104", "error_msg": None},
-        {"error_code": True},
-        {"error_code": "many"},
-        {"error_code": {}},
-        {"error_code": 4711, "error_msg": ["x"]},
     ],
     ids=lambda body: json.dumps(body)[:40],
 )
@@ -244,10 +190,9 @@ def test_an_error_in_the_body_is_an_error_whatever_the_status_says(
 
 
 @pytest.mark.parametrize(("name", "endpoint"), ENDPOINTS)
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 418])
-def test_a_good_body_does_not_make_a_bad_status_good(client, network, name, endpoint, status):
+def test_a_good_body_does_not_make_a_bad_status_good(client, network, name, endpoint):
     body = {"token": TOKEN[name](), "api": ok_profile() if name == "ok" else [mailru_profile()]}[endpoint]
-    fails(client, network, name, endpoint, answer(body, status=status), 502, "bad_answer")
+    fails(client, network, name, endpoint, answer(body, status=404), 502, "bad_answer")
 
 
 INVALID_GRANTS = [
@@ -261,16 +206,14 @@ INVALID_GRANTS = [
 ]
 
 
-@pytest.mark.parametrize("status", [200, 400, 401])
+@pytest.mark.parametrize("status", [200, 400])
 @pytest.mark.parametrize(("name", "body"), INVALID_GRANTS)
 def test_a_code_that_the_network_refuses_means_starting_again(client, network, name, body, status):
     fails(client, network, name, "token", answer(body, status=status), 400, "invalid_grant")
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(
-    "error", ["invalid_client", "unauthorized_client", "invalid_request", "invalid_scope", "?"]
-)
+@pytest.mark.parametrize("error", ["invalid_client", "?"])
 def test_any_other_error_of_the_token_endpoint_is_the_networks(client, network, name, error):
     fails(client, network, name, "token", answer({"error": error}, status=400), 502, "bad_answer")
 
@@ -302,19 +245,9 @@ def test_a_token_that_the_api_does_not_know_logs_nobody_in(client, network, name
 @pytest.mark.parametrize(
     "changes",
     [
-        {"access_token": None},
         {"access_token": ""},
-        {"access_token": 123456},
-        {"access_token": True},
-        {"access_token": ["t"]},
         {"access_token": "with\nnewline"},
-        {"access_token": "with\0nul"},
-        {"access_token": "кириллица"},
-        {"access_token": "x" * 5000},
-        {"refresh_token": 123456},
         {"refresh_token": ["t"]},
-        {"refresh_token": "with\nnewline"},
-        {"token_type": {}},
     ],
     ids=lambda changes: "{}={!r:.15}".format(*next(iter(changes.items()))),
 )
@@ -322,32 +255,7 @@ def test_a_token_in_a_form_that_no_network_has_is_refused(client, network, name,
     fails(client, network, name, "token", answer(TOKEN[name](**changes)), 502, "bad_answer")
 
 
-FORMLESS = {
-    "missing": ...,
-    "null": None,
-    "empty": "",
-    "true": True,
-    "false": False,
-    "list": ["1"],
-    "object": {"uid": "1"},
-    "float": 1.0,
-    "exponent": 1e20,
-    "negative": -5,
-    "negative-text": "-5",
-    "signed": "+5",
-    "words": "ivan",
-    "hex": "0x1F",
-    "space": " 1",
-    "newline": "1\n",
-    "nul": "1\0",
-    "full-width": "１２３",
-    "arabic": "١٢٣",
-    "superscript": "²",
-    "underscore": "1_000",
-    "long": "1" * 33,
-    "long-int": 10**32,
-    "sql": "1' OR '1'='1",
-}
+FORMLESS = {"missing": ..., "true": True, "words": "ivan"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -360,7 +268,7 @@ def test_a_user_id_is_1_to_32_digits_or_nobody(client, network, name, uid):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("uid", "stored"),
-    [("7", "7"), (7, "7"), ("007", "007"), (10**31, str(10**31)), ("9" * 32, "9" * 32), ("0", "0")],
+    [("007", "007"), (10**31, str(10**31))],
 )
 def test_a_user_id_is_kept_as_its_digits(client, network, name, uid, stored):
     network.on("/mailru/token", answer(mailru_token(x_mailru_vid=None)))
@@ -369,9 +277,7 @@ def test_a_user_id_is_kept_as_its_digits(client, network, name, uid, stored):
     assert UserToken.objects.get().uid == stored
 
 
-@pytest.mark.parametrize(
-    "uid", [value for key, value in FORMLESS.items() if key not in ("missing", "null", "empty")]
-)
+@pytest.mark.parametrize("uid", [True, "ivan"])
 def test_a_user_id_in_the_token_answer_has_the_same_form(client, network, uid):
     fails(client, network, "mailru", "token", answer(mailru_token(x_mailru_vid=uid)), 502, "bad_answer")
 

@@ -204,16 +204,17 @@ def test_a_limit_counts_over_all_applications(ok, mailru, ok_app, mailru_app):
     assert len(ok.order) + len(mailru.order) == 6
 
 
+@pytest.mark.slow
 def test_after_the_time_is_up_nothing_more_is_begun(network, ok_app):
     store_due(ok_app, 60)
     endpoint = TokenEndpoint()
 
     def behave(call):
-        network.stop.wait(1.1)
+        network.stop.wait(0.25)
         endpoint(call)
 
     network.on("/ok/token", behave)
-    report = run(workers=2, max_time=1)
+    report = run(workers=2, max_time=0.2)
     due, refreshed, needs_login, failed, skipped = counts(report)
     assert (due, needs_login, failed, report.exit_code) == (60, 0, 0, 1)
     assert refreshed == len(endpoint.order) < 30
@@ -262,6 +263,7 @@ def test_nothing_due_costs_three_queries_an_application_at_most(
     assert network.connections == 0
 
 
+@pytest.mark.slow
 def test_queries_grow_with_the_tokens_by_two_each_at_most(ok, ok_app, django_assert_max_num_queries):
     """One UPDATE each to store what came of it, and few for a batch."""
     store_due(ok_app, 64, prefix="1")

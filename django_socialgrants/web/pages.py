@@ -3,6 +3,7 @@
 import re
 import secrets
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import wraps
 from io import BytesIO
 from typing import Any, TypeVar
@@ -14,7 +15,14 @@ from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.base import UpdateError
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseForbidden, JsonResponse
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseForbidden,
+    JsonResponse,
+    UnreadablePostError,
+)
 from django.middleware.csrf import CsrfViewMiddleware
 from django.shortcuts import render
 from django.urls import get_script_prefix, reverse
@@ -73,6 +81,9 @@ def page(*methods: str, scripted: bool = False, cookies: bool = True) -> Callabl
                 as_json = not cookies or (scripted and request.method == "POST" and prefers_json(request))
                 refusal, name = Refusal.from_error(error), kwargs.get("name", "")
                 response = refuse(request, refusal, event, name, as_json=as_json)
+                if cookies:
+                    with suppress(Refusal):  # it is one
+                        _save_session(request)
             set_cookies(request, response)
             return with_headers(response)
 
@@ -151,7 +162,10 @@ def _read_body(request: HttpRequest, *, else_raise: str) -> None:
     if not re.fullmatch(r"[0-9]{1,9}", length) or int(length) > MAX_BODY:
         raise too_large
     if not hasattr(request, "_body"):  # nobody has read it before us
-        request._body = request.read(MAX_BODY + 1)
+        try:
+            request._body = request.read(MAX_BODY + 1)
+        except UnreadablePostError:
+            raise Refusal(else_raise, detail="the body broke off") from None
         request._stream = BytesIO(request._body)
     if len(request._body) > MAX_BODY:
         raise too_large

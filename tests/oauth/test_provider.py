@@ -488,12 +488,11 @@ def test_an_access_token_is_a_printable_ascii_text(value):
 
 
 @pytest.mark.parametrize("name", ["refresh_token", "session_secret", "scope", "token_type"])
-@pytest.mark.parametrize(
-    "value", [value for value in NO_TOKENS.values() if value not in (None, "")], ids=[*NO_TOKENS][2:]
-)
-def test_so_are_the_other_texts_of_an_answer_where_present(name, value):
-    with pytest.raises(MalformedResponse, match=name):
-        parse(**{name: value})
+def test_so_are_the_other_texts_of_an_answer_where_present(name):
+    for value in NO_TOKENS.values():
+        if value not in (None, ""):
+            with pytest.raises(MalformedResponse, match=name):
+                parse(**{name: value})
 
 
 @pytest.mark.parametrize("token", [string.printable[:95], " ", "t" * 4096, "6ripa.5-03av/+=~", "a\\u0000"])

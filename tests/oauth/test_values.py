@@ -128,11 +128,11 @@ def test_a_secret_can_not_be_hashed():
         hash(Secret(MARK))
 
 
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("holder", [Secret(MARK), *HOLDERS[:-1]], ids=lambda holder: type(holder).__name__)
-def test_nothing_with_a_secret_in_it_is_pickled(holder, protocol):
-    with pytest.raises(TypeError, match="not pickled"):
-        pickle.dumps(holder, protocol)
+def test_nothing_with_a_secret_in_it_is_pickled(holder):
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        with pytest.raises(TypeError, match="not pickled"):
+            pickle.dumps(holder, protocol)
 
 
 def test_an_empty_secret_has_nothing_to_hide_and_may_be_pickled():

@@ -210,12 +210,13 @@ def error_of(body, status=200):
 
 
 @pytest.mark.parametrize("status", [200, 401])
-@pytest.mark.parametrize(("kind", "code"), [(kind, code) for kind, codes in CODES.items() for code in codes])
-def test_a_code_has_its_class_as_integer_and_as_string(kind, code, status):
-    for said in (code, str(code)):
-        error = error_of({"error": {"error_code": said, "error_msg": "text"}}, status)
-        assert type(error) is kind
-        assert (error.code, error.message) == (code, "text")
+@pytest.mark.parametrize("kind", CODES)
+def test_a_code_has_its_class_as_integer_and_as_string(kind, status):
+    for code in CODES[kind]:
+        for said in (code, str(code)):
+            error = error_of({"error": {"error_code": said, "error_msg": "text"}}, status)
+            assert type(error) is kind
+            assert (error.code, error.message) == (code, "text")
 
 
 def test_a_recorded_error_is_told_with_its_code_and_message():

@@ -262,11 +262,12 @@ def error_of(code, **more):
     return caught.value
 
 
-@pytest.mark.parametrize(("kind", "code"), [(kind, code) for kind, codes in CODES.items() for code in codes])
-def test_a_code_has_its_class_as_integer_and_as_string(kind, code):
-    for error in (error_of(code), error_of(str(code)), error_of(code, error_field="uid")):
-        assert type(error) is kind
-        assert (error.code, error.message) == (code, "NAME : text")
+@pytest.mark.parametrize("kind", CODES)
+def test_a_code_has_its_class_as_integer_and_as_string(kind):
+    for code in CODES[kind]:
+        for error in (error_of(code), error_of(str(code)), error_of(code, error_field="uid")):
+            assert type(error) is kind
+            assert (error.code, error.message) == (code, "NAME : text")
 
 
 @pytest.mark.parametrize("code", [7, 9, 22, 25, 511, 2002, 2004])

@@ -293,10 +293,10 @@ WIRE = [
 ]
 
 
-@both_networks
 @pytest.mark.parametrize(("value", "text"), WIRE, ids=lambda value: ascii(value)[:20])
-def test_values_go_over_the_wire_as_the_networks_read_them(call, value, text):
-    assert call(SERVER, params={"v": value}).params["v"] == text
+def test_values_go_over_the_wire_as_the_networks_read_them(value, text):
+    for call in (call_ok, call_mailru):
+        assert call(SERVER, params={"v": value}).params["v"] == text
 
 
 @both_circuits
@@ -397,20 +397,20 @@ RESERVED = ["sig", "method", "application_key", "app_id", "access_token", "sessi
 
 
 @both_networks
-@pytest.mark.parametrize("spelling", [str.lower, str.upper, str.title])
 @pytest.mark.parametrize("name", RESERVED)
-def test_a_reserved_name_is_refused_in_any_case_and_with_any_value(call, name, spelling):
-    for value, circuit in product(("x", "", None, 0), Circuit):
-        with pytest.raises(ValueError, match="reserved"):
-            call(circuit, params={spelling(name): value})
+def test_a_reserved_name_is_refused_in_any_case_and_with_any_value(call, name):
+    for written in (name.lower(), name.upper(), name.title()):
+        for value, circuit in product(("x", "", None, 0), Circuit):
+            with pytest.raises(ValueError, match="reserved"):
+                call(circuit, params={written: value})
 
 
 @both_networks
-@both_circuits
 @pytest.mark.parametrize("name", ["", None, 1, b"uids", ("uids",), "half a pair \ud800"], ids=ascii)
-def test_a_name_that_is_no_text_is_refused(call, circuit, name):
-    with pytest.raises(ValueError, match="parameter"):
-        call(circuit, params={name: "x"})
+def test_a_name_that_is_no_text_is_refused(call, name):
+    for circuit in Circuit:
+        with pytest.raises(ValueError, match="parameter"):
+            call(circuit, params={name: "x"})
 
 
 SHAPELESS = {
@@ -450,21 +450,21 @@ NESTED = SHAPELESS | {"none": None, "list": [1], "tuple": (), "dict": {"a": 1}, 
 
 
 @both_networks
-@pytest.mark.parametrize("value", NESTED.values(), ids=NESTED.keys())
-def test_so_is_one_in_a_list(call, value):
-    with pytest.raises(ValueError, match="."):
-        call(SERVER, params={"v": ["1", value]})
+def test_so_is_one_in_a_list(call):
+    for value in NESTED.values():
+        with pytest.raises(ValueError, match="."):
+            call(SERVER, params={"v": ["1", value]})
 
 
 UNREADABLE = {name: value for name, value in NESTED.items() if name not in ("none", "list", "tuple", "dict")}
 
 
 @both_networks
-@pytest.mark.parametrize("value", UNREADABLE.values(), ids=UNREADABLE.keys())
-def test_so_is_one_in_a_dict(call, value):
-    for nested in ({"a": value}, {"a": [value]}):
-        with pytest.raises(ValueError, match="."):
-            call(SERVER, params={"v": nested})
+def test_so_is_one_in_a_dict(call):
+    for value in UNREADABLE.values():
+        for nested in ({"a": value}, {"a": [value]}):
+            with pytest.raises(ValueError, match="."):
+                call(SERVER, params={"v": nested})
 
 
 @both_networks
