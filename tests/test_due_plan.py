@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django_socialgrants.models import ProviderCredentials, UserToken
 from tests.due import NOW, TokenEndpoint, counts, run, store_due
 
-pytestmark = pytest.mark.django_db(transaction=True)  # ANALYZE TABLE ends a transaction
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]  # ANALYZE TABLE ends a transaction
 
 ROWS = 4000
 INDEX = "socialgrants_due"

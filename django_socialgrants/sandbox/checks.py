@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.utils.translation import gettext as _
 
 from django_socialgrants.conf import conf
-from django_socialgrants.transport.connections import is_loopback
+from django_socialgrants.transport.names import is_loopback
 
 _EXAMPLE = 'SOCIALGRANTS_SANDBOX_URL = "http://localhost:8000/sandbox"'
 

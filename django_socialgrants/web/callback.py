@@ -22,8 +22,8 @@ from django_socialgrants.flows.refusal import Refusal
 from django_socialgrants.models import ProviderCredentials
 from django_socialgrants.oauth.grants import AuthorizationCodeGrant, Grant, ImplicitGrant
 from django_socialgrants.oauth.values import Secret
-from django_socialgrants.transport.connections import is_loopback
 from django_socialgrants.transport.exchange import is_secure
+from django_socialgrants.transport.names import is_loopback
 
 from .pages import origin
 
