@@ -21,11 +21,12 @@ from .flows.accounts import forget
 from .flows.call import call_fresh
 from .flows.kept_query import latest_token
 from .flows.refresh import usable
+from .flows.status import status
 from .models import ProviderCredentials, UserToken
 from .oauth.parameters import check_method, check_names
 from .oauth.values import Circuit
 
-__all__ = ["Circuit", "SocialAPI", "disconnect"]
+__all__ = ["Circuit", "SocialAPI", "disconnect", "status"]
 
 _REREAD_AFTER = 60  # seconds: an object that outlives a request must hear of what its user does meanwhile
 

@@ -30,7 +30,8 @@ IMPURE = """
     models.application
     models.token
     models
-    transport.connections transport.names
+    transport.environment transport.names transport.socks
+    transport.connections
     transport.exchange
     signals
     applications.declared applications.problems
@@ -41,7 +42,7 @@ IMPURE = """
     refreshing.lane
     flows.refusal flows.kept_query flows.revocation
     flows.contention flows.newcomers
-    flows.accounts flows.import_sources
+    flows.accounts flows.import_sources flows.status
     flows.state flows.importing
     flows.refresh flows.refresh_due
     flows.call

@@ -40,7 +40,9 @@ from django_socialgrants.exceptions import (
     ProviderError,
     ProviderUnavailable,
 )
-from django_socialgrants.oauth.values import Request, Secret
+from django_socialgrants.oauth.grants import RefreshTokenGrant
+from django_socialgrants.oauth.provider import Provider
+from django_socialgrants.oauth.values import Credentials, Request, Secret
 from django_socialgrants.storage.fields import StoredSecret
 from django_socialgrants.transport.exchange import BODY_LIMIT, exchange, send
 from tests.network import answer, serving
@@ -394,6 +396,7 @@ def test_one_dead_address_does_not_eat_the_time_of_the_next(server, settings, mo
         assert send(Request("POST", f"http://localhost:{port}/", {})).status == 200
 
 
+@pytest.mark.slow
 def test_every_exchange_has_a_deadline_of_its_own(server, settings):
     settings.SOCIALGRANTS_TIMEOUT = 1
     for _ in range(3):
@@ -602,6 +605,7 @@ def test_a_body_without_end_is_refused_without_reading_it(server):
     refusal(post(server), MalformedResponse)
 
 
+@pytest.mark.slow
 def test_a_gzip_bomb_goes_off_in_little_memory(server):
     packer = zlib.compressobj(9, wbits=16 + zlib.MAX_WBITS)
     begin, more = (packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
@@ -772,6 +776,7 @@ def test_an_answer_without_content_needs_no_length(new_server):
     assert new_server.connections == 1
 
 
+@pytest.mark.slow
 def test_connections_to_many_addresses_do_not_stay_open_for_ever():
     def open_files():
         return len(os.listdir("/proc/self/fd"))
@@ -1243,6 +1248,26 @@ def test_a_secret_of_a_header_that_a_network_quotes_is_masked(server):
     with pytest.raises(OAuthError) as caught:
         exchange(Request("GET", f"{server.url}/", headers=headers), parse)
     assert caught.value.description == f"{MASK} of {MASK}"
+    assert_silent(caught.value)
+
+
+def test_a_password_of_a_header_that_a_network_quotes_is_masked(server):
+    def parse(response):
+        raise OAuthError("invalid_client", response.body.decode())
+
+    class Basic(Provider):
+        title = "Basic"
+        client_authentication = "client_secret_basic"
+        token_endpoints = {"refresh_token": f"{server.url}/"}
+
+    secret = f"{SECRET}: &/"
+    quoting = f"{secret} {quote_plus(secret)} ".encode()
+    server.on("/", lambda call: answer(quoting + call.headers["authorization"].encode())(call))
+    with pytest.raises(OAuthError) as caught:
+        exchange(
+            Basic().token_request(Credentials("client-1", secret), RefreshTokenGrant("refresh-1")), parse
+        )
+    assert caught.value.description == f"{MASK} {MASK} {MASK}"
     assert_silent(caught.value)
 
 

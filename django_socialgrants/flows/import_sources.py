@@ -24,9 +24,6 @@ from django_socialgrants.oauth.reading import seconds
 _LONGEST_LIFE = 2 * 365 * 24 * 3600
 """What python-social-auth calls "expires" is a life in seconds up to here, and a time beyond."""
 
-_NAMES = ("name", "first_name", "last_name", "email")
-"""All that is taken over of what python-social-auth keeps beside its tokens, which may hold other secrets."""
-
 _BROKEN: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -73,26 +70,28 @@ class Source:
 def allauth(provider: str, application: ProviderCredentials) -> Source:
     """Accounts of django-allauth; `provider` is the id of its provider. Raises ImportRefused."""
     package = "django-allauth", "allauth.socialaccount"
-    rows = _rows(*package, "SocialAccount", "user", "provider", "uid", "extra_data", "last_login")
-    tokens = _rows(*package, "SocialToken", "app", "account", "token", "token_secret", "expires_at")
+    accounts = _rows(*package, "SocialAccount", "user", "provider", "uid", "extra_data", "last_login")
+    granted_by = _rows(*package, "SocialToken", "account", "app", "token", "token_secret", "expires_at")
     applications = list(
         _allauth_applications(provider, _rows(*package, "SocialApp", "provider", "client_id"))
     )
     client_ids = {client_id for _pk, client_id, _scope in applications}
     _require_ours(package[0], provider, client_ids, application)
-    ours = {pk for pk, client_id, _scope in applications if client_id == application.client_id}
-    scope = next(scope for _pk, client_id, scope in applications if client_id == application.client_id)
-    is_only_one = len(client_ids) == 1
-    if is_only_one:
-        ours.add(None)  # a token whose application is configured in the settings, or was deleted
+    ours = {pk: scope for pk, client_id, scope in applications if client_id == application.client_id}
+    scope = next(iter(ours.values()))
+    # A token without application was granted to one that stands in the settings, or was deleted.
+    app_ids = {None} if len(client_ids) == 1 else set()
+    app_ids |= ours.keys() - {None}
+    columns = ("account_id", "app_id", "token", "token_secret", "expires_at")
+    tokens = granted_by.order_by("pk").values_list(*columns, named=True)
 
     def read(page: list[Any]) -> Iterator[Found]:
         granted: dict[Any, list[Any]] = {}
-        for token in tokens.filter(account__in=[row.pk for row in page]).order_by("pk"):
+        for token in tokens.filter(account__in=[row.pk for row in page]):
             granted.setdefault(token.account_id, []).append(token)
         for row in page:
             found = granted.get(row.pk, [])
-            usable = [token for token in found if token.app_id in ours]
+            usable = [token for token in found if token.app_id in app_ids]
             yield Found(
                 pk=row.pk,
                 user_id=row.user_id,
@@ -102,11 +101,12 @@ def allauth(provider: str, application: ProviderCredentials) -> Source:
                 refresh_token=usable[-1].token_secret if usable else "",
                 scope=scope if usable else "",
                 expires_at=usable[-1].expires_at if usable else None,
-                details=_object(row.extra_data),
-                is_foreign=not usable and (bool(found) or not is_only_one),
+                details=_names(_object(row.extra_data)),
+                is_foreign=not usable and (bool(found) or None not in app_ids),
             )
 
-    return Source(rows.filter(provider=provider), read)
+    columns = ("pk", "user_id", "uid", "extra_data", "last_login")
+    return Source(accounts.filter(provider=provider).values_list(*columns, named=True), read)
 
 
 def _allauth_applications(provider: str, rows: models.QuerySet[Any]) -> Iterator[tuple[Any, str, Any]]:
@@ -146,11 +146,18 @@ def social_django(provider: str, application: ProviderCredentials) -> Source:
                 token_type=extra.get("token_type"),
                 scope=extra.get("scope") or asked,
                 expires_at=_expiry(extra, granted_at),
-                details={name: extra[name] for name in _NAMES if name in extra},
+                details=_names(extra),
                 is_broken=extra is _BROKEN,
             )
 
-    return Source(rows.filter(provider=provider), read)
+    columns = (
+        "pk",
+        "user_id",
+        "uid",
+        "extra_data",
+        *(["modified"] if hasattr(rows.model, "modified") else []),
+    )
+    return Source(rows.filter(provider=provider).values_list(*columns, named=True), read)
 
 
 def _social_setting(backend: str, name: str) -> Any:
@@ -186,6 +193,11 @@ def _object(value: Any) -> Mapping[str, Any]:
         except ValueError:
             return _BROKEN
     return value if isinstance(value, Mapping) else _BROKEN
+
+
+def _names(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Who somebody is, for display. The rest stays there: python-social-auth may keep further secrets in it."""
+    return {name: extra[name] for name in ("name", "first_name", "last_name", "email") if name in extra}
 
 
 def _rows(package: str, app: str, name: str, *needed: str) -> models.QuerySet[Any]:

@@ -157,6 +157,7 @@ class _Importer:
         self._application = application
         self._provider = application.get_provider()
         self._alias = alias
+        self._blank = UserToken(credentials=application)
         self._rows = UserToken.objects.using(alias).filter(credentials=application)
         self._users = get_user_model()._base_manager.using(alias)
 
@@ -184,18 +185,15 @@ class _Importer:
         users = set(owners.values_list("pk", flat=True))
         judged: list[_Judged] = []
         for found, uid in zip(page, uids, strict=True):
-            row = here.get(uid)
+            row, changes = here.get(uid), {}
             outcome = self._judge(found, uid, row, users)
-            changes: dict[str, Any] = {}
             if outcome in (Outcome.IMPORTED, Outcome.UPDATED):
-                row = row or UserToken(user_id=found.user_id, credentials=self._application, uid=uid)
                 try:
-                    changes = self._changes(row, found)
+                    changes = self._changes(row or self._blank, found, uid)
                 except ProviderError:
                     outcome = Outcome.MALFORMED
                 else:
-                    row.apply(changes)
-                    here[uid] = row
+                    here[uid] = row = self._changed(row, found, uid, changes)
             judged.append((found, outcome, row, changes))
         return judged
 
@@ -223,9 +221,18 @@ class _Importer:
         except MalformedResponse:
             return ""
 
-    def _changes(self, row: UserToken, found: Found) -> dict[str, Any]:
+    def _changed(
+        self, row: UserToken | None, found: Found, uid: str, changes: Mapping[str, Any]
+    ) -> UserToken:
+        """The row, or a new one, with its changes."""
+        if row is None:
+            return UserToken(user_id=found.user_id, credentials=self._application, uid=uid, **changes)
+        row.apply(changes)
+        return row
+
+    def _changes(self, row: UserToken, found: Found, uid: str) -> dict[str, Any]:
         """What `row` is to hold, as if it had been granted here. Raises ProviderError for what is no token."""
-        identity = self._provider.identity_from({**found.details, "uid": row.uid})
+        identity = self._provider.identity_from({**found.details, "uid": uid})
         token = self._token(found) if found.access_token else Token()
         kind, moment = AuthorizationCodeGrant.grant_type, found.granted_at
         changes = row.changes_by_grant(token, identity, grant_type=kind, granted_at=moment)

@@ -13,11 +13,9 @@ from datetime import datetime
 from functools import partial
 
 from django.db import Error as DatabaseFailure
-from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from django_socialgrants.events import Event, log
-from django_socialgrants.exceptions import UnknownCredentials
 from django_socialgrants.models import ProviderCredentials, UserToken
 from django_socialgrants.refreshing.committed import PERSIST_FOR
 from django_socialgrants.refreshing.due import Due
@@ -61,8 +59,6 @@ def refresh_due(
     Raises UnknownCredentials, and TypeError where `names` is a string. Whatever else is raised in between, such as
     a task's time limit: answers on their way are stored first, and the other leases given back.
     """
-    if isinstance(names, str):
-        raise TypeError(f"names is a list of applications, as in [{names!r}]; this is a single string")
     began = time.monotonic()
     report = Report()
     believe = accept_mass_revocation and not dry_run
@@ -86,16 +82,8 @@ def refresh_due(
 
 def _applications(names: Sequence[str]) -> list[tuple[ProviderCredentials, datetime]]:
     """The applications, each with the database's time."""
-    wanted = Q(name__in=names) if names else Q()
-    applications = ProviderCredentials.objects.filter(wanted).annotate(database_now=DatabaseNow())
-    found = [
-        (application, application.database_now)  # type: ignore[attr-defined]  # the annotation
-        for application in applications.order_by("pk")
-    ]
-    unknown = sorted(set(names) - {application.name for application, _ in found})
-    if unknown:
-        raise UnknownCredentials(f"no application is named {', '.join(map(repr, unknown))}")
-    return found
+    applications = ProviderCredentials.objects.annotate(database_now=DatabaseNow()).chosen(names)
+    return [(application, application.database_now) for application in applications]  # type: ignore[attr-defined]
 
 
 _Job = tuple[Lane, Renewal]

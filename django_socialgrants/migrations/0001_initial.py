@@ -259,6 +259,7 @@ class Migration(migrations.Migration):
                 (
                     "credentials",
                     models.ForeignKey(
+                        db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="tokens",
                         to="socialgrants.providercredentials",
@@ -279,7 +280,10 @@ class Migration(migrations.Migration):
                 "verbose_name": "user token",
                 "verbose_name_plural": "user tokens",
                 "indexes": [
-                    models.Index(fields=["credentials", "next_refresh_at", "id"], name="socialgrants_due")
+                    models.Index(fields=["credentials", "next_refresh_at", "id"], name="socialgrants_due"),
+                    models.Index(
+                        fields=["credentials", "state", "reason", "refreshed_at"], name="socialgrants_status"
+                    ),
                 ],
                 "constraints": [
                     models.UniqueConstraint(fields=("credentials", "uid"), name="socialgrants_one_identity")

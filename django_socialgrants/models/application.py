@@ -1,5 +1,6 @@
 """The applications that are registered at networks, and the health of each."""
 
+from collections.abc import Collection
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured, ValidationError
@@ -23,6 +24,19 @@ class ProviderCredentialsQuerySet(SealedQuerySet["ProviderCredentials"]):
             return self.using(router.db_for_write(self.model)).get(name=name)
         except self.model.DoesNotExist:
             raise UnknownCredentials(f"no application is named {name!r}") from None
+
+    def chosen(self, names: Collection[str]) -> list["ProviderCredentials"]:
+        """The applications of those names, oldest first; without names, all. Raises UnknownCredentials.
+
+        A single string is a TypeError: it would be taken for the names of its letters.
+        """
+        if isinstance(names, str):
+            raise TypeError(f"names is a list of applications, as in [{names!r}]; this is a single string")
+        rows = self.using(router.db_for_write(self.model)).order_by("pk")
+        found = list(rows.filter(name__in=names) if names else rows)
+        if unknown := sorted(set(names) - {application.name for application in found}):
+            raise UnknownCredentials(f"no application is named {', '.join(map(repr, unknown))}")
+        return found
 
     def usable(self, flow: str = "code") -> list["ProviderCredentials"]:
         """All applications that offer the flow, and whose network is in SOCIALGRANTS_PROVIDERS, oldest first."""

@@ -70,7 +70,11 @@ class UserToken(SealedModel):
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="social_tokens", verbose_name=_("user")
     )
     credentials = models.ForeignKey(
-        ProviderCredentials, models.CASCADE, related_name="tokens", verbose_name=_("application")
+        ProviderCredentials,
+        models.CASCADE,
+        related_name="tokens",
+        db_index=False,  # each index below begins with it
+        verbose_name=_("application"),
     )
     uid = models.CharField(_("user id at the network"), max_length=255)
     grant_type = models.CharField(_("grant type"), max_length=32)
@@ -105,7 +109,12 @@ class UserToken(SealedModel):
         constraints = [
             models.UniqueConstraint(fields=["credentials", "uid"], name="socialgrants_one_identity")
         ]
-        indexes = [models.Index(fields=["credentials", "next_refresh_at", "id"], name="socialgrants_due")]
+        indexes = [
+            models.Index(fields=["credentials", "next_refresh_at", "id"], name="socialgrants_due"),
+            models.Index(
+                fields=["credentials", "state", "reason", "refreshed_at"], name="socialgrants_status"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.credentials_id}:{self.uid}"
@@ -128,7 +137,9 @@ class UserToken(SealedModel):
 
         Called before every insert and save; a time that is set already stays.
         """
-        if self.state != self.State.ACTIVE or not self.is_refreshable():
+        if self.state != self.State.ACTIVE or (self.expires_at and self.next_refresh_at):
+            return
+        if not self.is_refreshable():
             return
         if self.expires_at is None and (provider := self._known_provider()):
             self.expires_at = self.now + timedelta(seconds=provider.default_expires_in)

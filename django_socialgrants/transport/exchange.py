@@ -10,11 +10,13 @@ where the secrets are, but raised where none is.
 import re
 import time
 import zlib
+from base64 import b64decode
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
-from urllib.parse import quote_plus, urlencode, urlsplit
+from urllib.parse import quote_plus, unquote_plus, urlencode, urlsplit
 
 from requests import PreparedRequest, RequestException
 from requests import Response as RequestsResponse
@@ -29,7 +31,8 @@ from django_socialgrants.exceptions import (
 )
 from django_socialgrants.oauth.values import Request, Response, Secret, reveal
 
-from .connections import Exchange, current, is_loopback, send_prepared
+from .connections import Exchange, current, send_prepared
+from .names import is_loopback
 
 BODY_LIMIT = 256 * 1024
 """Bytes of an answer's body, before and after decompression."""
@@ -104,10 +107,12 @@ def _secrets(request: Request) -> list[str]:
     secrets += [quote_plus(secret, errors="replace") for secret in secrets]
     for value in request.headers.values():
         if isinstance(value, Secret):
-            secrets += [
-                value.reveal(),
-                value.reveal().partition(" ")[2],
-            ]  # "Bearer" of an `Authorization` is none
+            scheme, _, credentials = value.reveal().partition(" ")  # the scheme of an `Authorization` is none
+            secrets += [value.reveal(), credentials]
+            if scheme == "Basic":  # RFC 6749, section 2.3.1: the secret is quoted, then encoded
+                with suppress(ValueError):
+                    quoted = b64decode(credentials).decode().partition(":")[2]
+                    secrets += [quoted, unquote_plus(quoted)]
     return secrets
 
 

@@ -104,19 +104,25 @@ def test_accounts_without_tokens_need_one_login_and_are_known_then(client, confi
     assert SocialAPI(user, "ok").friends.get()
 
 
-def test_names_and_pictures_come_along(client, configured):
-    log_in_by_allauth(client, "odnoklassniki", configured["ok"])
-    run("allauth", "ok")
-    profile = UserToken.objects.get().profile
-    assert profile["name"]
-    assert any(name.startswith("pic") for name in profile)
-
-
-def test_of_what_stands_beside_tokens_only_names_come_along(client, configured, settings):
-    settings.SOCIAL_AUTH_ODNOKLASSNIKI_OAUTH2_GET_ALL_EXTRA_DATA = True
-    log_in_by_social_django(client, "odnoklassniki-oauth2", configured["ok"])
-    assert len(rows_of("social_django").get().extra_data) > 10
-    run("social_django", "ok")
+@pytest.mark.parametrize(("package", "provider", "network", "log_in"), LOGINS)
+def test_names_come_along_and_nothing_else_that_stands_beside_them(
+    client, configured, settings, package, provider, network, log_in
+):
+    settings.SOCIAL_AUTH_GET_ALL_EXTRA_DATA = True
+    log_in(client, provider, configured[network])
+    assert len(rows_of(package).get().extra_data) > 5
+    run(package, network)
     profile = UserToken.objects.get().profile
     assert profile["name"]
     assert set(profile) == {"name", "first_name", "last_name", "email"}
+
+
+def test_people_of_oauth_mail_are_known(client, configured):
+    log_in_by_social_django(client, "mailru", configured["mailid"])
+    user = User.objects.get()
+    code, document, _ = run("social_django", "mailid")
+    assert (code, document["provider"], counts(document)) == (0, "mailru", {"accounts": 1, "imported": 1})
+    token = UserToken.objects.get()
+    assert (token.user, token.uid, token.state) == (user, FIRST["mailid"], "active")
+    log_in_by_us(Client(), "mailid")
+    assert User.objects.get() == user

@@ -2,21 +2,19 @@
 
 import json
 import sys
-from argparse import ArgumentTypeError
-from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser, SystemCheckError
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
-from django.db.migrations.executor import MigrationExecutor
+from django.db import DatabaseError
 from django.utils.translation import gettext as _
 
 from django_socialgrants.exceptions import UnknownCredentials
 from django_socialgrants.flows.refresh_due import Bounds, refresh_due
+from django_socialgrants.management.commandline import at_least, explained
 from django_socialgrants.management.interruption import interruptible
 from django_socialgrants.management.progress import counted_progress
-from django_socialgrants.refreshing.report import MISCONFIGURED, RETRY, Report
+from django_socialgrants.refreshing.report import MISCONFIGURED, Report
 
 
 class Command(BaseCommand):
@@ -29,10 +27,10 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
         add("names", nargs="*", metavar="NAME", help="Applications (all).")
-        add("--within", type=_at_least(0), default=0, metavar="SECONDS", help="Also what comes due by then.")
-        add("--workers", type=_at_least(1), default=16, metavar="N", help="Requests at once (16).")
-        add("--limit", type=_at_least(1), metavar="N", help="Tokens to try at most.")
-        add("--max-time", type=_at_least(1), metavar="SECONDS", help="Begin with no token after that.")
+        add("--within", type=at_least(0), default=0, metavar="SECONDS", help="Also what comes due by then.")
+        add("--workers", type=at_least(1), default=16, metavar="N", help="Requests at once (16).")
+        add("--limit", type=at_least(1), metavar="N", help="Tokens to try at most.")
+        add("--max-time", type=at_least(1), metavar="SECONDS", help="Begin with no token after that.")
         add("--dry-run", action="store_true", help="Only count what is due.")
         add("--json", action="store_true", help="Print one JSON document.")
         add("--no-progress", action="store_true", help="Show no progress bar on a terminal.")
@@ -49,7 +47,7 @@ class Command(BaseCommand):
         except SystemCheckError as error:
             raise CommandError(str(error), returncode=MISCONFIGURED) from None
         except DatabaseError as error:  # some checks ask the database
-            raise _explained(error) from error
+            raise explained(error) from error
 
     def handle(self, *args: Any, **options: Any) -> None:
         bounds = Bounds(options["workers"], options["limit"], options["max_time"])
@@ -69,7 +67,7 @@ class Command(BaseCommand):
             except (UnknownCredentials, ImproperlyConfigured) as error:
                 raise CommandError(str(error), returncode=MISCONFIGURED) from None
             except DatabaseError as error:
-                raise _explained(error) from error
+                raise explained(error) from error
         code = 128 + interruption.signal if interruption else report.exit_code
         if options["json"]:
             self.stdout.write(json.dumps(report.to_json() | {"exit": code}, ensure_ascii=False))
@@ -94,28 +92,3 @@ class Command(BaseCommand):
         for name, tally in report.applications.items():
             for note in tally.notes:
                 self.stderr.write(f"{name}: {note}")
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        value = int(text)
-        if value < least:
-            raise ArgumentTypeError(_("%(value)d is less than %(least)d") % {"value": value, "least": least})
-        return value
-
-    return number
-
-
-def _explained(error: DatabaseError) -> CommandError:
-    """The error of a command that got no answer from the database: because it is not migrated, or is away."""
-    try:
-        executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
-        targets = [node for node in executor.loader.graph.leaf_nodes() if node[0] == "socialgrants"]
-        unapplied = bool(executor.migration_plan(targets))
-    except DatabaseError:
-        unapplied = False
-    if unapplied:
-        text = _("The database lacks migrations. Run: manage.py migrate socialgrants")
-        return CommandError(text, returncode=MISCONFIGURED)
-    text = _("The database failed: %(error)s") % {"error": type(error).__name__}
-    return CommandError(text, returncode=RETRY)

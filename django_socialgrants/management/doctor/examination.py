@@ -9,7 +9,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 
 from django_socialgrants.conf import conf
-from django_socialgrants.exceptions import UnknownCredentials, UnknownProvider
+from django_socialgrants.exceptions import UnknownProvider
 from django_socialgrants.models import ProviderCredentials
 from django_socialgrants.web.pages import origin
 
@@ -30,11 +30,7 @@ def examine(names: Sequence[str] = (), *, username: str = "") -> Iterator[Findin
         yield finding
     if not can_go_on:
         return
-    applications = ProviderCredentials.objects.order_by("pk")
-    if names:
-        applications = applications.filter(name__in=names)
-        if unknown := sorted(set(names) - {application.name for application in applications}):
-            raise UnknownCredentials(f"no application is named {', '.join(map(repr, unknown))}")
+    applications = ProviderCredentials.objects.chosen(names)
     if not applications:
         fix = _("Declare one in SOCIALGRANTS_CREDENTIALS and run sync_credentials, or add it in the admin.")
         yield Finding("applications", Status.FAILED, _("There are no applications."), fix)
