@@ -367,7 +367,7 @@ def test_an_application_shows_only_what_its_network_has(admin_client, ok_app, ga
     assert special & fields(gates) == {"ways", "native_redirect_uris"}
 
 
-# --- how it fares ------------------------------------------------------------------------------------------------
+# --- its health ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -474,6 +474,7 @@ print([name for name in sys.modules if name.startswith(("django.contrib.admin.",
 """
 
 
+@pytest.mark.slow
 def test_a_site_needs_no_admin():
     done = subprocess.run([sys.executable, "-c", WITHOUT_ADMIN], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -101,6 +101,7 @@ def post(client, search, url, data):
     return response
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("looker", LOOKERS)
 @pytest.mark.parametrize("language", ["en", "ru"])
 def test_no_page_shows_a_secret(request, search, looker, language):

@@ -466,6 +466,7 @@ def test_next_never_leads_to_another_site(client, network, ok_app, settings, wan
     assert log_in(client, next=wanted)["Location"] == "/home/"
 
 
+@pytest.mark.slow
 @given(wanted=st.text(max_size=40) | st.from_regex(r"[a-z]{0,6}:?[/\\\\ \t]{0,4}evil\.example[/?#@]?.{0,5}"))
 @examples(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_next_says_the_browser_stays_here(client, network, ok_app, wanted):
@@ -625,6 +626,7 @@ QUERIES = st.lists(st.tuples(KNOWN | st.text(max_size=8), st.text(max_size=40)),
 FUZZ = examples(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+@pytest.mark.slow
 @given(query=QUERIES)
 @example(query=[("code", "c"), ("state", "\ud800".encode("utf-8", "replace").decode())])
 @FUZZ
@@ -637,6 +639,7 @@ def test_no_forged_callback_logs_in_or_breaks_anything(client, network, ok_app, 
     assert network.calls == []
 
 
+@pytest.mark.slow
 @given(raw=st.binary(max_size=60).map(lambda data: data.decode("latin-1")))
 @example(raw="code=%ff%fe&state=%00")
 @example(raw="&;=;&&code&state")
@@ -650,6 +653,7 @@ def test_no_raw_query_breaks_anything(client, network, ok_app, raw):
         assert user_of(client) is None
 
 
+@pytest.mark.slow
 @given(
     query=QUERIES, flaw=st.sampled_from([("error", "x"), ("access_token", "x"), ("code", "\0"), ("code", "")])
 )

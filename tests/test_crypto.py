@@ -127,6 +127,7 @@ def test_a_derived_key_does_not_tell_the_secret_key():
     assert len(urlsafe_b64decode(crypto.derived_key(secret_key))) == 32
 
 
+@pytest.mark.slow
 def test_a_settings_module_may_derive_a_key():
     """Settings are not there yet when it does."""
     program = "from django_socialgrants.crypto import derived_key; derived_key('a secret key')"

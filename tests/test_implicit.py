@@ -861,6 +861,7 @@ def test_a_fragment_works_only_once(client, site, settings, name, engine):
     assert len(site.calls) == calls
 
 
+@pytest.mark.slow
 def test_hundreds_of_forged_fragments_leave_nothing_behind(site):
     client = Client()
     for number in range(300):
@@ -1020,6 +1021,7 @@ UNKEPT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("behaviour", UNKEPT.values(), ids=UNKEPT)
 def test_any_other_refresh_token_is_not_kept_and_the_login_works(client, site, settings, caplog, behaviour):
     caplog.set_level(logging.DEBUG)
@@ -1140,6 +1142,7 @@ def choosy(site):
     return site
 
 
+@pytest.mark.slow
 @given(name=st.sampled_from(NETWORKS), parameters=PARAMETERS)
 @example(name="ok", parameters=[("access_token", TOKEN)])
 @example(name="mailru", parameters=[("access_token", TOKEN), ("x_mailru_vid", "1")])
@@ -1159,6 +1162,7 @@ def test_whatever_a_fragment_says_only_a_proven_token_logs_in(client, choosy, na
     assert not UserToken.objects.exclude(uid=UID[name]).filter(credentials__name=name).exists()
 
 
+@pytest.mark.slow
 @given(raw=st.binary(max_size=60), before=st.booleans())
 @example(raw=b"access_token=%ff%fe%00", before=True)
 @example(raw=b"&;=;&&access_token&state&%", before=False)

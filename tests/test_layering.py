@@ -30,7 +30,8 @@ IMPURE = """
     models.application
     models.token
     models
-    transport.connections transport.names
+    transport.environment transport.names transport.socks
+    transport.connections
     transport.exchange
     signals
     applications.declared applications.problems

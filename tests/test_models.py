@@ -427,6 +427,7 @@ def test_no_migration_is_missing_whatever_networks_a_site_has(settings, provider
     call_command("makemigrations", "socialgrants", check=True, dry_run=True, skip_checks=True, verbosity=0)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_migrations_go_backwards_and_forwards_again():
     def tables():

@@ -657,6 +657,7 @@ def piped(command, stdin, *arguments):
     return process.returncode, out, err
 
 
+@pytest.mark.slow
 def test_a_password_can_be_piped_in(command, anna):
     status, out, err = piped(command, f"{PASSWORD}\n", "ok", "ivan", "--user", "anna", "--password-stdin")
     assert (status, UserToken.objects.get().user) == (0, anna)
@@ -664,6 +665,7 @@ def test_a_password_can_be_piped_in(command, anna):
     assert err.startswith("RFC 9700")
 
 
+@pytest.mark.slow
 def test_without_a_terminal_the_other_way_is_named(command, network, anna):
     status, out, err = piped(command, f"{PASSWORD}\n", "ok", "ivan", "--user", "anna")
     assert (status, out) == (2, "")
@@ -671,6 +673,7 @@ def test_without_a_terminal_the_other_way_is_named(command, network, anna):
     assert network.calls == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "arguments"),
     [
@@ -730,6 +733,7 @@ def terminal(command):
         one.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--password-stdin"]])
 def test_a_password_is_typed_without_echo(terminal, network, anna, options):
     shown = terminal("ok", "ivan", "--user", "anna", *options)
@@ -745,6 +749,7 @@ def test_a_password_is_typed_without_echo(terminal, network, anna, options):
     assert UserToken.objects.get().uid == OK_UID
 
 
+@pytest.mark.slow
 def test_ctrl_c_at_the_prompt_gives_the_terminal_back(terminal, network, anna):
     shown = terminal("ok", "ivan", "--user", "anna")
     shown.wait_for("Password: ")

@@ -32,7 +32,7 @@ from tests.journey import (
 )
 from tests.network import answer
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 PATIENCE = 60
 """Seconds after which a test that hangs fails instead."""

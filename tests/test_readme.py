@@ -26,12 +26,12 @@ from django.urls import include, path
 from django.utils.module_loading import import_string
 
 from django_socialgrants import exceptions, signals, tasks
-from django_socialgrants.api import Circuit, SocialAPI
+from django_socialgrants.api import Circuit, SocialAPI, status
 from django_socialgrants.conf import Conf, conf
 from django_socialgrants.flows import login
 from django_socialgrants.flows.refusal import REASONS
 from django_socialgrants.middleware import Social
-from django_socialgrants.models import ProviderCredentials, UserToken
+from django_socialgrants.models import ApplicationHealth, ProviderCredentials, UserToken
 from django_socialgrants.oauth.values import Identity, Token
 from django_socialgrants.providers.mailid import MailID
 from django_socialgrants.providers.mailru import MailRu
@@ -41,6 +41,7 @@ from django_socialgrants.refreshing.report import MISCONFIGURED, RETRY, SETTLED,
 from django_socialgrants.registry import providers
 from django_socialgrants.testing import Call, FakeNetwork, grant
 from django_socialgrants.web.pages import origin
+from tests.due import store_due
 from tests.test_native import app, send  # noqa: F401
 from tests.test_ways_in import vkid  # noqa: F401
 
@@ -638,3 +639,37 @@ def test_its_network_knows_who_somebody_is(example, anna):
     assert example().identity_call() == ("me", {"fields": ["name", "email"]})
     identity = example().parse_identity({"id": "anna-7", "first_name": "Anna", "vip": True})
     assert (identity.uid, identity.name, identity.profile) == ("anna-7", "Anna", {"vip": True})
+
+
+def test_its_health_check_tells_of_tokens_that_wait_and_of_trouble(db, client, settings, monkeypatch, ok_app):
+    pytest.importorskip("health_check")
+    check, urls = blocks("Watching the tokens")
+    module, site = types.ModuleType("accounts.health"), types.ModuleType("readme_urls")
+    monkeypatch.setitem(sys.modules, "accounts", types.ModuleType("accounts"))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(check, module.__dict__)
+    site.__dict__.update(run(urls, urlpatterns=[]))
+    settings.ROOT_URLCONF = site
+
+    def health():
+        answer = client.get("/health/?format=json")
+        return answer.status_code, *answer.json().values()
+
+    assert health() == (200, "OK")
+    store_due(ok_app, age=200)
+    assert health() == (200, "OK")
+    store_due(ok_app, age=400, prefix="5")
+    code, said = health()
+    assert code == 500
+    assert said.startswith("Unavailable: ok: tokens have been due for 4")
+    UserToken.objects.all().delete()
+    ApplicationHealth.objects.create(credentials=ok_app, reason="outage")
+    assert health() == (500, "Warning: ok: outage")
+
+
+def test_its_document_is_that_of_the_status(db, ok_app):
+    store_due(ok_app)
+    [example] = [json.loads(code) for code in blocks("Watching the tokens", "json")]
+    document = status()
+    assert example.keys() == document.keys()
+    assert example["applications"]["ok"].keys() == document["applications"]["ok"].keys()

@@ -31,7 +31,7 @@ from tests.tokens import (
     stored,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 MANY = 50
 ANSWER = {"ok": ok_token, "mailru": mailru_token}

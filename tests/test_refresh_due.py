@@ -204,6 +204,7 @@ def test_a_limit_counts_over_all_applications(ok, mailru, ok_app, mailru_app):
     assert len(ok.order) + len(mailru.order) == 6
 
 
+@pytest.mark.slow
 def test_after_the_time_is_up_nothing_more_is_begun(network, ok_app):
     store_due(ok_app, 60)
     endpoint = TokenEndpoint()
@@ -262,6 +263,7 @@ def test_nothing_due_costs_three_queries_an_application_at_most(
     assert network.connections == 0
 
 
+@pytest.mark.slow
 def test_queries_grow_with_the_tokens_by_two_each_at_most(ok, ok_app, django_assert_max_num_queries):
     """One UPDATE each to store what came of it, and few for a batch."""
     store_due(ok_app, 64, prefix="1")

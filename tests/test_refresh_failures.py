@@ -182,6 +182,7 @@ def test_a_request_whose_outcome_is_unknown_is_repeated_once_and_then_later(netw
     assert backs_off(token, reason="outcome_unknown")
 
 
+@pytest.mark.slow
 def test_silence_of_the_network_is_no_different(network, mailru_app, settings):
     settings.SOCIALGRANTS_TIMEOUT = 0.5
     network.on("/mailru/token", lambda call: call.hang())
@@ -597,6 +598,7 @@ def test_few_dead_tokens_are_no_mass_though_all_are_refused(network, ok_app):
     assert (counts(report), report.exit_code) == ((49, 0, 49, 0, 0), 0)
 
 
+@pytest.mark.slow
 def test_what_was_accepted_long_ago_does_not_hold_the_valve_open(network, ok_app):
     """200 good ones are followed by dead ones: it is the last hundred that counts."""
     network.on("/ok/token", for_tokens("2", invalid_grant, TokenEndpoint()))
@@ -691,6 +693,7 @@ def test_tokens_at_the_head_that_fail_again_and_again_do_not_block_the_rest(netw
 # --- fairness ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_ten_tokens_beside_two_thousand_do_not_wait_for_them(network, ok_app, mailru_app):
     many, few = TokenEndpoint(), TokenEndpoint(rotates=True)
     network.on("/ok/token", many)
@@ -703,6 +706,7 @@ def test_ten_tokens_beside_two_thousand_do_not_wait_for_them(network, ok_app, ma
     assert counts(report, "ok")[1] == len(many.order)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [2, 16])
 def test_one_token_beside_many_applications_does_not_wait_for_them(network, ok_app, workers):
     """More applications than workers, and the one with a single token was registered last."""
@@ -728,6 +732,7 @@ def test_one_token_beside_many_applications_does_not_wait_for_them(network, ok_a
     assert len(many.order) < 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [2, 16])
 def test_a_network_that_hangs_does_not_keep_others_waiting(network, ok_app, mailru_app, settings, workers):
     settings.SOCIALGRANTS_TIMEOUT = 1

@@ -108,6 +108,23 @@ def test_what_is_granted_meanwhile_stands(user, app, network, said, condition):
     assert [signal for signal, _ in sent] == ["granted"]
 
 
+def test_what_is_granted_right_after_the_claim_is_not_refreshed_without_one(user, app, network):
+    token = expired(user, app)
+    grants = [lambda: grant_anew(token)]
+
+    def grant_behind(execute, sql, *args):
+        result = execute(sql, *args)
+        if sql.startswith("UPDATE") and grants:
+            elsewhere(grants.pop())
+        return result
+
+    add_wrapper(grant_behind)
+    call(user)
+    assert grants == []
+    assert requests_of(network, "ok") == ["api"]
+    assert network.calls[0].params["access_token"] == "granted-meanwhile"
+
+
 @pytest.mark.parametrize("model", [User, UserToken, ProviderCredentials])
 @pytest.mark.parametrize("said", ANSWERS)
 def test_what_is_deleted_meanwhile_stays_deleted(user, app, network, said, model):

@@ -391,6 +391,7 @@ def terminal(size=(24, 80)):
         os.close(mine)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("behaviour", "number", "code"),
@@ -412,6 +413,7 @@ def test_exit_codes(network, ok_app, behaviour, number, code):
     assert not UserToken.objects.exclude(lease_owner="").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("options", [["okk"], ["--workers", "0"], ["--limit", "some"], ["--nonsense"]])
 def test_what_is_wrong_with_the_command_line_ends_with_2(network, ok_app, options):
@@ -421,6 +423,7 @@ def test_what_is_wrong_with_the_command_line_ends_with_2(network, ok_app, option
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_settings_that_fail_the_system_checks_end_with_2(well, ok_app, monkeypatch):
     """As any other mistake in the configuration does: trying again will not help."""
@@ -432,6 +435,7 @@ def test_settings_that_fail_the_system_checks_end_with_2(well, ok_app, monkeypat
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("migrated", ["nothing", "partly"])
 def test_a_database_that_lacks_migrations_ends_with_2(network, tmp_path, migrated):
     url = f"sqlite:///{tmp_path}/new.sqlite3"
@@ -457,6 +461,7 @@ def prepare():
     MigrationRecorder(connection).record_unapplied("socialgrants", "0001_initial")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("url", "driver"),
     [
@@ -474,6 +479,7 @@ def test_a_database_that_is_away_ends_with_1(network, url, driver):
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("options", "shown"), [([], True), (["--json"], True), (["--no-progress"], False)], ids=str
@@ -528,6 +534,7 @@ def test_a_dry_run_shows_no_progress(well, ok_app):
     assert shown_on((24, 80), well, "--dry-run") == ""
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_file_or_a_pipe_gets_no_progress_bar(well, ok_app):
     store_due(ok_app, 7)
@@ -536,6 +543,7 @@ def test_a_file_or_a_pipe_gets_no_progress_bar(well, ok_app):
     assert out.startswith("ok: 7 due, 7 refreshed")
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_no_output_holds_a_secret_however_much_is_asked_for(network, ok_app, mailru_app):
     """Networks that quote what they were sent, and logs at DEBUG with every query."""

@@ -280,6 +280,7 @@ def test_without_write_ahead_log_a_stale_token_is_used_as_long_as_it_is_valid(ap
     assert row(token) == before
 
 
+@pytest.mark.slow
 def test_a_transaction_in_the_way_of_its_own_refresh_is_told_so(api, user, ok_app, network, wal):
     token = expired(user, ok_app)
     before = row(token)
@@ -304,6 +305,7 @@ def test_a_stale_token_that_can_not_be_refreshed_here_is_used_as_long_as_it_is_v
     assert row(token) == before
 
 
+@pytest.mark.slow
 def test_a_transaction_in_the_way_of_marking_a_token_ends_soon_too(api, user, ok_app, network, wal):
     token = granted(user, ok_app, refresh_token="")
     network.on("/ok/api", answer(EXPIRED))
@@ -384,6 +386,7 @@ def test_no_transaction_is_open_while_a_network_is_talked_to(api, user, ok_app, 
     assert seen == [0, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("undone", [in_atomic, without_autocommit])
 def test_but_the_callers_own_no_connection_is_held_either(api, user, ok_app, network, wal, undone):
     expired(user, ok_app)
@@ -410,6 +413,7 @@ def test_the_row_can_be_written_to_while_its_refresh_is_on_its_way(api, user, ok
     assert (stored(token).generation, stored(token).profile) == (1, {"seen": True})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("condition", ["refreshed", "refused", "locked"])
 def test_no_connection_is_leaked_by_twenty_refreshes_in_transactions(user, ok_app, network, wal, condition):
     token = expired(user, ok_app)

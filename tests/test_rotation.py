@@ -404,6 +404,7 @@ def test_the_command_that_refreshes_may_run_meanwhile(network, ok_app, keys):
     assert_nothing_lost()
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_many_refreshes_beside_rotations_to_and_fro_lose_nothing(ok_app, keys):
     pks = [token.pk for token in store_tokens(ok_app, 10)]
@@ -493,6 +494,7 @@ def count_rotated():
         return cursor.fetchone()[0]
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_run_that_was_killed_is_taken_up_by_the_next(half_way, keys):
     with process(NEW, OLD) as started:
@@ -510,6 +512,7 @@ def test_a_run_that_was_killed_is_taken_up_by_the_next(half_way, keys):
     assert_nothing_lost()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.django_db(transaction=True)
 def test_a_signal_stops_the_run_after_the_row_in_hand(half_way, number):

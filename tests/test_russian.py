@@ -60,6 +60,7 @@ def extracted(tmp_path):
     return extract
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", CATALOGUES)
 @pytest.mark.parametrize("kind", ["--untranslated", "--only-fuzzy", "--only-obsolete"])
 def test_no_message_is_missing_doubtful_or_left_over(extracted, folder, kind):

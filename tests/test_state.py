@@ -401,6 +401,7 @@ def test_a_greater_age_does_not_revive_a_state_that_may_be_forgotten(
     refused(client, network, 400, "stale_state", lambda: finish(client, state))
 
 
+@pytest.mark.slow
 def test_a_thousand_forged_callbacks_leave_no_trace(network, ok_app):
     client, url = Client(), callback_url()
     for number in range(1000):

@@ -396,6 +396,7 @@ def test_one_dead_address_does_not_eat_the_time_of_the_next(server, settings, mo
         assert send(Request("POST", f"http://localhost:{port}/", {})).status == 200
 
 
+@pytest.mark.slow
 def test_every_exchange_has_a_deadline_of_its_own(server, settings):
     settings.SOCIALGRANTS_TIMEOUT = 1
     for _ in range(3):
@@ -604,6 +605,7 @@ def test_a_body_without_end_is_refused_without_reading_it(server):
     refusal(post(server), MalformedResponse)
 
 
+@pytest.mark.slow
 def test_a_gzip_bomb_goes_off_in_little_memory(server):
     packer = zlib.compressobj(9, wbits=16 + zlib.MAX_WBITS)
     begin, more = (packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
@@ -774,6 +776,7 @@ def test_an_answer_without_content_needs_no_length(new_server):
     assert new_server.connections == 1
 
 
+@pytest.mark.slow
 def test_connections_to_many_addresses_do_not_stay_open_for_ever():
     def open_files():
         return len(os.listdir("/proc/self/fd"))

@@ -15,7 +15,7 @@ from django_socialgrants.conf import conf
 from django_socialgrants.flows.newcomers import create_user, new_user, unfit_fields
 from django_socialgrants.models import ProviderCredentials
 from django_socialgrants.oauth.values import Identity
-from django_socialgrants.transport.connections import is_loopback
+from django_socialgrants.transport.names import is_loopback
 
 
 @register("socialgrants")

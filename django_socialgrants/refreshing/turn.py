@@ -87,6 +87,8 @@ class Turn:
             if not claim(unchanged, self._owner):
                 return None
             current = self._current()
+            if current.lease_owner != self._owner:  # its user was faster, and granted anew
+                return None
         return current, fit(current.credentials)  # once more: who had the lease may have been asked to pause
 
     def _look_at_others(self) -> Claimed | None:

@@ -1,4 +1,4 @@
-"""System checks: mistakes in the settings, told before anybody meets them in a browser."""
+"""System checks: report mistakes in the settings before anybody sees them in a browser."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.utils.translation import gettext as _
 
 from django_socialgrants.conf import conf
-from django_socialgrants.transport.connections import is_loopback
+from django_socialgrants.transport.names import is_loopback
 
 _EXAMPLE = 'SOCIALGRANTS_SANDBOX_URL = "http://localhost:8000/sandbox"'
 

@@ -10,14 +10,13 @@ a forked child starts with none.
 """
 
 import io
-import ipaddress
 import os
 import re
 import socket
 import ssl
 import time
 from contextvars import ContextVar
-from functools import cache, lru_cache
+from functools import lru_cache
 from http.client import HTTPException, HTTPResponse
 from threading import Lock
 from typing import Any
@@ -25,13 +24,16 @@ from typing import Any
 from requests import PreparedRequest
 from requests import Response as RequestsResponse
 from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, prepend_scheme_if_needed, select_proxy
+from requests.utils import prepend_scheme_if_needed, select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.connection import create_connection
 from urllib3.util.ssl_ import create_urllib3_context
 
 from django_socialgrants.conf import conf
+
+from .environment import proxies_for, trusted_authorities
+from .socks import open_through
 
 _BYTES_LIMIT = 8 << 20
 """Of one answer as it comes: more than the limits of its head and body, with the sizes of small chunks."""
@@ -41,12 +43,6 @@ _IDLE_CONNECTIONS = 1024
 
 _NETWORKS = 16
 """Hosts to which connections are kept."""
-
-_PROXY_VARIABLES = tuple(
-    variant
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-    for variant in (name, name.upper())
-)
 
 
 class Exchange:
@@ -75,21 +71,10 @@ current: ContextVar[Exchange] = ContextVar("django_socialgrants.exchange")
 def send_prepared(prepared: PreparedRequest) -> RequestsResponse:
     """The answer to `prepared`, whose body is yet to be read; `current` must be set all the while."""
     url = prepared.url or ""
-    bundle = _bundle() if url.startswith("https:") else ""
+    bundle = trusted_authorities() if url.startswith("https:") else ""
     with _lock:
         adapter = _adapter(bundle, bundle and os.stat(bundle).st_mtime_ns)
-    proxies = _proxies(url, *map(os.environ.get, _PROXY_VARIABLES))
-    return adapter.send(prepared, stream=True, timeout=conf.TIMEOUT, proxies=proxies)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` (a name or an address) is this machine, without asking a name server."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return adapter.send(prepared, stream=True, timeout=conf.TIMEOUT, proxies=proxies_for(url))
 
 
 # --- what is read and sent --------------------------------------------------------------------------------
@@ -203,37 +188,19 @@ class _SOCKS(_WithDeadline):
     def _next_hop(self) -> tuple[str, int]:
         return self._options["proxy_host"], self._options["proxy_port"] or 1080
 
-    def _open(self, address: str, port: int, seconds: float) -> Any:
-        options = self._options
-        sock: Any = _socks_socket()(socket.AF_INET6 if ":" in address else socket.AF_INET)
-        try:
-            for option in self.socket_options or ():
-                sock.setsockopt(*option)
-            sock.settimeout(seconds)
-            person = options["username"], options["password"]
-            sock.set_proxy(options["socks_version"], address, port, options["rdns"], *person)
-            sock.connect((self.host, self.port))
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+    def _open(self, address: str, port: int, seconds: float) -> socket.socket:
+        return open_through(
+            self._options,
+            (address, port),
+            target=(self.host, self.port),
+            seconds=seconds,
+            remaining=lambda: current.get().remaining(),
+            socket_options=self.socket_options or (),
+        )
 
 
 class _HTTPSThroughSOCKS(_SOCKS, HTTPSConnection):
     pass
-
-
-@cache
-def _socks_socket() -> type[socket.socket]:
-    """The socket of PySocks, which has to be there only for those who use such a proxy."""
-    import socks
-
-    class Socket(socks.socksocket):  # type: ignore[misc]
-        def recv_into(self, *args: Any) -> Any:
-            self.settimeout(current.get().remaining())
-            return super().recv_into(*args)
-
-    return Socket
 
 
 class _HTTPPool(HTTPConnectionPool):
@@ -329,20 +296,3 @@ def _start_anew() -> None:
 _lock: Lock
 _start_anew()
 os.register_at_fork(after_in_child=_start_anew)  # a socket must not be shared with the parent
-
-
-def _bundle() -> str:
-    """The path of a file or directory with the certificates of trusted authorities."""
-    environ = os.environ
-    return (
-        conf.CA_BUNDLE
-        or environ.get("REQUESTS_CA_BUNDLE")
-        or environ.get("CURL_CA_BUNDLE")
-        or DEFAULT_CA_BUNDLE_PATH
-    )
-
-
-@lru_cache(maxsize=64)
-def _proxies(url: str, *environment: str | None) -> dict[str, str]:
-    """Proxies for `url`; `environment` is what the answer depends on, and so part of the cache's key."""
-    return get_environ_proxies(url, no_proxy=None)

@@ -31,7 +31,8 @@ from django_socialgrants.exceptions import (
 )
 from django_socialgrants.oauth.values import Request, Response, Secret, reveal
 
-from .connections import Exchange, current, is_loopback, send_prepared
+from .connections import Exchange, current, send_prepared
+from .names import is_loopback
 
 BODY_LIMIT = 256 * 1024
 """Bytes of an answer's body, before and after decompression."""

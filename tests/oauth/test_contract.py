@@ -407,6 +407,7 @@ anything = st.recursive(
 )
 
 
+@pytest.mark.slow
 @every_network
 @given(data=anything)
 @settings(deadline=None)

@@ -55,7 +55,7 @@ def packages(django_db_setup, django_db_blocker):
 def applications(db, settings):
     """Our applications at the sandbox, by network."""
     settings.DEBUG = True
-    settings.SOCIALGRANTS_PROVIDERS = [f"{SANDBOX}.{name}" for name in ("OK", "MailRu")]
+    settings.SOCIALGRANTS_PROVIDERS = [f"{SANDBOX}.{name}" for name in ("OK", "MailRu", "VKID", "MailID")]
     return {application.network: application for application in load(["http://testserver"])}
 
 
@@ -81,7 +81,11 @@ def configured(packages, applications, settings):
     settings.SOCIALACCOUNT_PROVIDERS = {
         "odnoklassniki": {"APP": app_of(ok), "SCOPE": ["VALUABLE_ACCESS"]},
         "mailru": {"APP": app_of(mailru), "SCOPE": ["stream"]},
+        "vk": {"APP": app_of(applications["vkid"])},
     }
+    settings.SOCIAL_AUTH_MAILRU_KEY = applications["mailid"].client_id
+    settings.SOCIAL_AUTH_MAILRU_SECRET = applications["mailid"].client_secret
+    settings.SOCIAL_AUTH_MAILRU_SCOPE = ["userinfo", "offline_access"]
     settings.SOCIAL_AUTH_ODNOKLASSNIKI_OAUTH2_KEY = ok.client_id
     settings.SOCIAL_AUTH_ODNOKLASSNIKI_OAUTH2_SECRET = ok.client_secret
     settings.SOCIAL_AUTH_ODNOKLASSNIKI_OAUTH2_PUBLIC_NAME = ok.client_key

@@ -7,7 +7,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import DatabaseError, IntegrityError, connection
+from django.db import DatabaseError, IntegrityError, connection, connections
 from django.test import modify_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -336,3 +336,49 @@ def test_a_time_that_can_t_be_is_replaced_by_when_the_row_was_saved(auth_time):
     account_there("social_django", UID, auth_time=auth_time)
     run("social_django", "ok")
     assert UserToken.objects.get().created_at == rows_of("social_django").get().modified
+
+
+def mail_account(uid, owner, **extra):
+    """An account at oauth.mail.ru, which python-social-auth has long known by its e-mail address."""
+    from social_django.models import UserSocialAuth
+
+    data = {"access_token": "their-access-token", "expires_in": 3600} | extra
+    return UserSocialAuth.objects.create(user=owner, provider="mailru", uid=uid, extra_data=data).pk
+
+
+def test_an_account_at_oauth_mail_is_known_by_its_id_alone():
+    mail_account("ivan@mail.ru", user(1), id="1734604429")
+    unknown = mail_account("maria@mail.ru", user(2), email="maria@mail.ru")
+    mail_account("1734000202", user(3), email="prokhor@mail.ru")
+    other = mail_account("other@mail.ru", user(4), id="1734000202")
+    code, document, said = run("social_django", "mailid")
+    assert (code, document["imported"], document["reasons"]) == (1, 2, {"no_uid": 1, "taken": 1})
+    assert [line.split(":")[0] for line in said.splitlines()] == [f"account {unknown}", f"account {other}"]
+    owners = {token.uid: token.user for token in UserToken.objects.all()}
+    assert owners == {"1734604429": user(1), "1734000202": user(3)}
+
+
+def test_a_refresh_token_without_its_device_is_left_behind():
+    from allauth.socialaccount.models import SocialAccount, SocialToken
+
+    row = SocialAccount.objects.create(user=user(), provider="vk", uid="1000000101")
+    SocialToken.objects.create(account=row, token="their-access-token", token_secret="their-refresh-token")
+    assert run("allauth", "vkid")[0] == 0
+    token = UserToken.objects.get()
+    assert (token.access_token, token.refresh_token) == ("their-access-token", "")
+    assert token.next_refresh_at is None
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "second"])
+def test_tokens_are_stored_where_the_router_says(settings):
+    account_there("allauth", UID)
+    settings.DATABASE_ROUTERS = ["tests.test_two_databases.Elsewhere"]
+    with (
+        CaptureQueriesContext(connections["default"]) as there,
+        CaptureQueriesContext(connections["second"]) as here,
+    ):
+        import_accounts("allauth", "ok")
+    assert not [query["sql"] for query in there if "socialgrants_" in query["sql"]]
+    assert not [query["sql"] for query in here if "socialaccount_" in query["sql"]]
+    assert [query["sql"] for query in here if query["sql"].startswith("INSERT")]
+    assert UserToken.objects.get().uid == UID

@@ -115,3 +115,14 @@ def test_names_come_along_and_nothing_else_that_stands_beside_them(
     profile = UserToken.objects.get().profile
     assert profile["name"]
     assert set(profile) == {"name", "first_name", "last_name", "email"}
+
+
+def test_people_of_oauth_mail_are_known(client, configured):
+    log_in_by_social_django(client, "mailru", configured["mailid"])
+    user = User.objects.get()
+    code, document, _ = run("social_django", "mailid")
+    assert (code, document["provider"], counts(document)) == (0, "mailru", {"accounts": 1, "imported": 1})
+    token = UserToken.objects.get()
+    assert (token.user, token.uid, token.state) == (user, FIRST["mailid"], "active")
+    log_in_by_us(Client(), "mailid")
+    assert User.objects.get() == user

@@ -325,6 +325,7 @@ def test_an_outage_is_told_as_one(served, failure, seconds, retry_after):
     assert send(request).status == HTTPStatus.OK
 
 
+@pytest.mark.slow
 def test_a_slow_answer_comes_too_late(served, settings):
     settings.SOCIALGRANTS_TIMEOUT = 1
     _provider, request = served

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from django_socialgrants.conf import conf
 from django_socialgrants.models import UserToken
-from django_socialgrants.transport.connections import is_loopback
+from django_socialgrants.transport.names import is_loopback
 
 from .findings import Finding, Status
 
