@@ -15,7 +15,7 @@ from django_socialgrants.flows import accounts
 from django_socialgrants.models import UserToken
 from django_socialgrants.web import pages
 from tests.conftest import ok_profile
-from tests.journey import assert_headers, disconnect_url, log_in, refused, token_of, user_of
+from tests.journey import assert_headers, disconnect_url, finish, log_in, refused, token_of, user_of
 from tests.network import answer
 
 CONNECTIONS = "/social/connections/"
@@ -160,6 +160,18 @@ def test_a_session_that_was_deleted_meanwhile_ends_in_a_page_of_ours(
     assert "anna" not in response.content.decode()
     assert_headers(response)
     assert not Session.objects.exists()
+
+
+def test_a_refusal_stays_one_when_the_session_was_deleted_meanwhile(
+    client, network, ok_app, anna, monkeypatch, settings
+):
+    settings.SESSION_SAVE_EVERY_REQUEST = True
+    client.force_login(anna)
+    log_out_meanwhile(monkeypatch)
+    response = finish(client, "forged")
+    assert response.status_code == 400
+    assert "no longer valid" in response.content.decode()
+    assert_headers(response)
 
 
 @pytest.mark.parametrize("setting", ["SESSION_SAVE_EVERY_REQUEST", "CSRF_USE_SESSIONS"])

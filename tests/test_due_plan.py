@@ -120,3 +120,21 @@ def check_counting(plan):
     else:
         assert INDEX in list(parts(plan, "Index Name"))
         assert "Seq Scan" not in set(parts(plan, "Node Type"))
+
+
+@pytest.mark.only_on("postgresql")
+def test_tokens_of_one_instant_are_found_behind_each_other_in_the_index(network, ok_app):
+    """As after an import: a page begins in the index where the last one ended, and reads none of those before."""
+    network.on("/ok/token", TokenEndpoint())
+    store_due(ok_app, 500, next_refresh_at=NOW() - timedelta(seconds=60))
+    with connection.cursor() as cursor:
+        cursor.execute(f"ANALYZE {UserToken._meta.db_table}")
+    with CaptureQueriesContext(connection) as captured:
+        assert counts(run(workers=16)) == (500, 500, 0, 0, 0)
+    [*_, sql] = [
+        query["sql"] for query in captured if re.search(r" > .* LIMIT \d+$", query["sql"], re.DOTALL)
+    ]
+    plan = explain(sql)
+    [condition] = parts(plan, "Index Cond")
+    assert "ROW(" in condition
+    assert "Sort" not in " ".join(parts(plan, "Node Type"))

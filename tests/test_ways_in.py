@@ -9,6 +9,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.template import RequestContext, Template
 from django.test import Client, RequestFactory
 
+from django_socialgrants.flows.password import NotGranted, grant_access
 from django_socialgrants.models import ProviderCredentials, UserToken
 from django_socialgrants.oauth.grants import code_challenge
 from django_socialgrants.providers.vkid import VKID
@@ -323,3 +324,11 @@ def test_who_connects_from_the_accounts_is_led_back_to_them(client, network, ok_
 def test_without_next_there_is_none_to_keep(client, network, ok_app):
     network.on("/ok/token", answer(b"", status=503))
     assert forward(finish(client, start(client))) == "/social/ok/code/"
+
+
+def test_there_is_no_password_grant(vkid, network):
+    User.objects.create_user("anna")
+    asked = []
+    with pytest.raises(NotGranted, match="does not offer the password grant") as refusal:
+        grant_access("vkid", "anna@example.com", lambda: asked.append(1), user="anna")
+    assert (refusal.value.status, asked, network.calls) == (2, [], [])

@@ -133,14 +133,15 @@ def _owner(natural_key: str) -> User:
 def _check_complete(credentials: ProviderCredentials, username: str) -> None:
     """Rehearse the request, so that nobody's password is asked for, or sent, in vain.
 
-    What no login works without is needed in any case, as with it the network is asked whose the token is.
+    A client secret that no login works without is needed in any case: to ask whose the token is.
     """
     application = credentials.to_value()
     provider = credentials.get_provider()
     needed = dict(provider.token_request(application, PasswordGrant(username, "rehearsal")).params)
-    needed |= {name: getattr(application, name) for name in provider.required_credentials}
-    optional = {"client_secret"} - set(provider.required_credentials)
-    if missing := [name for name, value in needed.items() if not reveal(value) and name not in optional]:
+    needed.pop("client_secret", None)
+    if "client_secret" in provider.required_credentials:
+        needed["client_secret"] = application.client_secret
+    if missing := [name for name, value in needed.items() if not reveal(value)]:
         raise NotGranted(_("The credentials are incomplete."), status=2, detail=", ".join(missing))
 
 

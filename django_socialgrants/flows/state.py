@@ -35,7 +35,7 @@ MAX_PENDING = 10
 _MAX_BYTES = 3 * 1024
 """Of all its cookies. Servers take 8 KiB of them, of which a session that is kept in a cookie may need half."""
 
-_PREFIX = "socialgrants_"
+_PREFIX = "socialgrants_state_"
 _SCOPES_KEY = "socialgrants_scopes"
 _LOGGED_IN_KEY = "socialgrants_logged_in"
 _CLOCK_SKEW = 30  # seconds by which the clocks of a site's hosts may differ
@@ -191,7 +191,7 @@ def set_cookies(request: HttpRequest, response: HttpResponseBase) -> None:
 def may_be_withheld(request: HttpRequest) -> bool:
     """Whether the browser brought neither a state nor a session, and may have some that are SameSite=Strict."""
     strict = (settings.SESSION_COOKIE_SAMESITE or "").lower() == "strict"
-    ours = (name for name in request.COOKIES if name.startswith((_PREFIX, settings.SESSION_COOKIE_NAME)))
+    ours = (name == settings.SESSION_COOKIE_NAME or name.startswith(_PREFIX) for name in request.COOKIES)
     return strict and not any(ours)
 
 

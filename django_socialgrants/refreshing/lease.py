@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.db import connections, router, transaction
 from django.db.backends.utils import CursorWrapper
-from django.db.models import Case, F, Field, Q, Value, When
+from django.db.models import Case, CharField, F, Field, IntegerField, Q, Value, When
 
 from django_socialgrants.conf import conf
 from django_socialgrants.models import UserToken, UserTokenQuerySet
@@ -38,6 +38,7 @@ _AS_CLAIMED = ("id", "generation", "lease_owner", "credentials", "uid", "user")
 
 if TYPE_CHECKING:
     _Field = Field[Any, Any]
+    _Fields = list[tuple[_Field, bool]]
 
 
 def stored() -> UserTokenQuerySet:
@@ -150,23 +151,36 @@ class _Changed(Exception):
 def _statement(token: UserToken, values: Changes) -> _Statement:
     connection = connections[router.db_for_write(UserToken)]
     sql, changed, same = _update(connection.alias, tuple(values))
-    params = [field.get_db_prep_save(values[field.name], connection) for field in changed]
-    return sql, params + [field.get_db_prep_save(getattr(token, field.attname), connection) for field in same]
+    params = [
+        field.get_db_prep_save(values[field.name], connection) if is_prepared else values[field.name]
+        for field, is_prepared in changed
+    ]
+    params += [
+        field.get_db_prep_save(getattr(token, field.attname), connection)
+        if is_prepared
+        else getattr(token, field.attname)
+        for field, is_prepared in same
+    ]
+    return sql, params
 
 
 @lru_cache(maxsize=32)
-def _update(alias: str, names: tuple[str, ...]) -> tuple[str, "list[_Field]", "list[_Field]"]:
-    """The UPDATE of a claimed row that sets the fields `names`; these fields, and those in its WHERE."""
+def _update(alias: str, names: tuple[str, ...]) -> tuple[str, "_Fields", "_Fields"]:
+    """The UPDATE of a claimed row that sets the fields `names`; these fields, and those in its WHERE.
+
+    With each field whether its values have another form in the database than in Python.
+    """
     meta, quote = UserToken._meta, connections[alias].ops.quote_name
     changed = [_field(name) for name in names]
     same = [_field(name) for name in _AS_CLAIMED]
-    columns = ", ".join(f"{quote(str(field.column))} = %s" for field in changed)
-    where = " AND ".join(f"{quote(str(field.column))} = %s" for field in same)
+    columns = ", ".join(f"{quote(str(field.column))} = %s" for field, _ in changed)
+    where = " AND ".join(f"{quote(str(field.column))} = %s" for field, _ in same)
     return f"UPDATE {quote(meta.db_table)} SET {columns} WHERE {where}", changed, same  # noqa: S608  # names only
 
 
-def _field(name: str) -> "_Field":
-    return cast("_Field", UserToken._meta.get_field(name))
+def _field(name: str) -> "tuple[_Field, bool]":
+    field = cast("_Field", UserToken._meta.get_field(name))
+    return field, not isinstance(field, CharField | IntegerField)
 
 
 def _execute(cursor: CursorWrapper, sql: str, params: list[Any]) -> bool:

@@ -74,17 +74,17 @@ def _prepare(token: UserToken, credentials: Credentials, works: bool) -> Renewal
     provider.require_secret(credentials)
     if not (token.refresh_token and "refresh_token" in provider.token_endpoints):
         return _keep_alive(token, credentials, provider)
-    keep_alive = partial(_keep_alive, token, credentials, provider)
     if provider.reuse_is_fatal and works and token.reason == UserToken.Reason.OUTCOME_UNKNOWN:
         raise TooEarly("the answer to the last refresh was lost: it is repeated when the token has expired")
     device_id = token.device_id.reveal() if token.device_id else ""
-    grant = RefreshTokenGrant(token.refresh_token.reveal(), device_id, token_urlsafe(32))
+    state = token_urlsafe(32) if provider.echoes_state else ""
+    grant = RefreshTokenGrant(token.refresh_token.reveal(), device_id, state)
     request = provider.token_request(credentials, grant)
     return Renewal(
         token,
         request,
         lambda response: provider.parse_token_response(response, grant),
-        otherwise=keep_alive if provider.keep_alive_call(token.to_value()) else None,
+        otherwise=partial(_keep_alive, token, credentials, provider) if token.scope else None,
         is_repeatable=not provider.reuse_is_fatal,
     )
 
@@ -118,7 +118,7 @@ def carry_out(renewal: Renewal, *, may_repeat: Callable[[], bool] = lambda: True
         reply = replace(again, doubtful=True)
     if renewal.otherwise is not None and isinstance(reply.error, InvalidGrant):
         prolonged = _prolong(renewal.otherwise)
-        return reply if isinstance(prolonged.error, SessionExpired) else prolonged
+        return reply if isinstance(prolonged.error, (SessionExpired, UnsupportedGrant)) else prolonged
     return reply
 
 

@@ -57,12 +57,14 @@ def _warn_of(insecure: str) -> None:
 
 
 class _Parameters(QueryDict):
-    """A debug page that shows local variables shows their names alone."""
+    """A debug page that shows local variables, or copies of them, shows their names alone."""
 
-    def __init__(self, taken: QueryDict) -> None:
-        super().__init__(mutable=True)
+    @classmethod
+    def of(cls, taken: QueryDict) -> Self:
+        parameters = cls(mutable=True)
         for name, values in taken.lists():
-            self.setlist(name, values)
+            parameters.setlist(name, values)
+        return parameters
 
     def __repr__(self) -> str:
         return f"<{', '.join(map(ascii, self))}>"
@@ -84,8 +86,8 @@ class AuthorizationResponse:
     """What a browser brought back: a query (RFC 6749, section 4.1.2), or a fragment (4.2.2) that was posted."""
 
     def __init__(self, query: QueryDict, fragment: QueryDict) -> None:
-        self._query = _Parameters(query)
-        self._fragment = _Parameters(fragment)
+        self._query = _Parameters.of(query)
+        self._fragment = _Parameters.of(fragment)
         self._fragment.pop(_CSRF, None)
 
     @classmethod
@@ -93,6 +95,7 @@ class AuthorizationResponse:
         """The response in `request`, which holds nothing of it afterwards."""
         response = cls(_unpacked(request.GET), request.POST)
         request.GET = request.POST = QueryDict()
+        request._body = b""
         request.META["QUERY_STRING"] = ""
         for name in ("RAW_URI", "REQUEST_URI"):  # what servers add
             if name in request.META:

@@ -3,6 +3,7 @@
 import re
 import secrets
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import wraps
 from io import BytesIO
 from typing import Any, TypeVar
@@ -80,6 +81,9 @@ def page(*methods: str, scripted: bool = False, cookies: bool = True) -> Callabl
                 as_json = not cookies or (scripted and request.method == "POST" and prefers_json(request))
                 refusal, name = Refusal.from_error(error), kwargs.get("name", "")
                 response = refuse(request, refusal, event, name, as_json=as_json)
+                if cookies:
+                    with suppress(Refusal):  # it is one
+                        _save_session(request)
             set_cookies(request, response)
             return with_headers(response)
 

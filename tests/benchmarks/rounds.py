@@ -5,7 +5,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -107,6 +107,18 @@ def interleaved(
                 seconds[name].append(took)
         print(".", end="", file=sys.stderr, flush=True)
     return seconds
+
+
+def alternating(ways: Sequence[Callable[[], float]], rounds: int) -> list[list[float]]:
+    """What each of `ways` comes to, round by round; the first round warms up."""
+    found: list[list[float]] = [[] for _ in ways]
+    for number in range(rounds + 1):
+        for results, way in zip(found, ways, strict=True):
+            result = way()
+            if number:
+                results.append(result)
+        print(".", end="", file=sys.stderr, flush=True)
+    return found
 
 
 def ratios(ours: Sequence[float], *others: Sequence[float]) -> list[float]:

@@ -7,7 +7,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import DatabaseError, IntegrityError, connection
+from django.db import DatabaseError, IntegrityError, connection, connections
 from django.test import modify_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -367,3 +367,18 @@ def test_a_refresh_token_without_its_device_is_left_behind():
     token = UserToken.objects.get()
     assert (token.access_token, token.refresh_token) == ("their-access-token", "")
     assert token.next_refresh_at is None
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "second"])
+def test_tokens_are_stored_where_the_router_says(settings):
+    account_there("allauth", UID)
+    settings.DATABASE_ROUTERS = ["tests.test_two_databases.Elsewhere"]
+    with (
+        CaptureQueriesContext(connections["default"]) as there,
+        CaptureQueriesContext(connections["second"]) as here,
+    ):
+        import_accounts("allauth", "ok")
+    assert not [query["sql"] for query in there if "socialgrants_" in query["sql"]]
+    assert not [query["sql"] for query in here if "socialaccount_" in query["sql"]]
+    assert [query["sql"] for query in here if query["sql"].startswith("INSERT")]
+    assert UserToken.objects.get().uid == UID
