@@ -72,16 +72,16 @@ class IdentityTaken(SocialGrantsError):
 
 
 class LoginRefused(SocialGrantsError):
-    """A user factory's no to somebody unknown: `raise LoginRefused(_("Ask for an invitation."))`.
+    """A user factory refuses somebody unknown: `raise LoginRefused(_("Ask for an invitation."))`.
 
-    The sentence is for them to read, and may be translated lazily. It is logged as well.
+    The visitor reads the sentence, which may be lazily translated. It is also logged.
     """
 
 
 class DecryptionError(SocialGrantsError):
     """A stored secret can't be read.
 
-    `fingerprint` is that of the key which the ciphertext names ("" when it is no ciphertext of ours);
+    `fingerprint` is that of the key which the ciphertext names ("" if it is not one of our ciphertexts);
     `key_known` is False when that key is not configured, and True when it is but does not fit: then the
     value was damaged or moved to another place.
     """
@@ -113,7 +113,7 @@ class NeedsLogin(SocialGrantsError):
 class UnsafeTransaction(SocialGrantsError):
     """A token can't be refreshed here and now: the caller's transaction would undo it, or is in its way.
 
-    No request was sent. `refreshing.committed` tells when that is so.
+    No request was sent. `refreshing.committed` says when that is so.
     """
 
 
@@ -140,7 +140,7 @@ class ProviderError(SocialGrantsError):
     """A network did not do what it was asked.
 
     `gateway_status` is the status of RFC 9110 (15.6) with which a page of ours passes the failure on. `status` is
-    the HTTP status of an answer that was refused for what it is, before anything was read from it; else None.
+    the HTTP status of an answer that was refused because of it, before its body was read; else None.
     """
 
     gateway_status = 502
@@ -149,7 +149,7 @@ class ProviderError(SocialGrantsError):
     def redact(self, secrets: Iterable[str]) -> None:
         """Mask `secrets` in every text of this error: networks like to quote what they were sent.
 
-        Strings of less than 4 characters are no secrets, and their masks would tear words apart.
+        Strings shorter than 4 characters are left alone: they are not secrets, and masking them would break words.
         """
         wanted = {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
         cleaned = {clean_text(secret, limit=len(secret)) for secret in wanted}  # as they stand in our texts
@@ -232,7 +232,7 @@ class APIError(ProviderError):
 
 
 class SessionExpired(APIError):
-    """The access token is no longer (or never was) good."""
+    """The access token is no longer valid, or never was."""
 
 
 class InvalidSignature(APIError):
@@ -250,7 +250,7 @@ class RateLimited(APIError):
 
 
 class ServiceUnavailable(APIError, ProviderUnavailable):
-    """The network says that it is out of order: trying later may help."""
+    """The network says that it is out of order; trying later may help."""
 
     gateway_status = 503
     retry_after = None

@@ -1,8 +1,8 @@
-"""What other parts of a site may want to know.
+"""Signals for other parts of a site.
 
-All but `exchanged` are sent after the change is committed, with `sender=UserToken` and `token`, the row as it then
-is (for `disconnected`: as it was). None carries a secret in clear. A receiver that fails is logged and disturbs
-nobody: in a transaction of the caller each has a savepoint of its own.
+All except `exchanged` are sent after the change is committed, with `sender=UserToken` and `token`, the row as it
+is then (for `disconnected`: as it was). None carries a secret in clear. A receiver that fails is logged and
+affects neither the caller nor other receivers: inside a transaction each one runs in a savepoint of its own.
 """
 
 import time
@@ -83,7 +83,7 @@ def _savepoints() -> Iterator[None]:
 def announced_exchange(
     request: Request, parse: Callable[[Response], T], *, provider: Provider, purpose: str, method: str = ""
 ) -> T:
-    """`transport.exchange.exchange`, of which `exchanged` tells once it is over.
+    """`transport.exchange.exchange`, followed by the signal `exchanged`.
 
     `purpose` is "token", "refresh", "identity", "call", "keep_alive" or "revoke"; `method` is that of the REST
     API, or "". Besides these a receiver is given `provider` (its id), `status` (HTTP, None without an answer),

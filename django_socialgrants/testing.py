@@ -48,7 +48,7 @@ class Call(NamedTuple):
 
 
 def application(name: str, **fields: Any) -> ProviderCredentials:
-    """The application `name`, made up if there is none, with `fields` changed: `implicit_enabled=True`.
+    """The application `name`, created if it does not exist, with `fields` changed: `implicit_enabled=True`.
 
     `provider` is the id of its network, and may be left out where it is the name.
     """

@@ -367,7 +367,7 @@ def test_an_application_shows_only_what_its_network_has(admin_client, ok_app, ga
     assert special & fields(gates) == {"ways", "native_redirect_uris"}
 
 
-# --- how it fares ------------------------------------------------------------------------------------------------
+# --- its health ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

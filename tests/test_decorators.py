@@ -1,4 +1,4 @@
-"""Views for whose sake a visitor must have granted something: who has not is sent to do it, and comes back."""
+"""Views that need a grant: a visitor without it is sent to grant it, and comes back."""
 
 from urllib.parse import parse_qs, urlsplit
 

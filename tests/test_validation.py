@@ -1,13 +1,19 @@
 """What can be stored of an application: the model says it, for everybody who asks."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from django_socialgrants.applications.problems import problems
 from django_socialgrants.applications.sync import sync
-from django_socialgrants.models import ProviderCredentials
+from django_socialgrants.flows.login import Granted, link
+from django_socialgrants.flows.refusal import Refusal
+from django_socialgrants.models import ProviderCredentials, UserToken
+from django_socialgrants.oauth.values import Identity, Token
 from tests.third_network import Meadow
 
 
@@ -169,3 +175,43 @@ def test_no_message_shows_a_secret():
         credentials.full_clean(validate_unique=False)
     assert sorted(refusal.value.message_dict) == ["client_key", "client_secret"]
     assert "MARKER" not in f"{refusal.value!r}{refusal.value.error_dict}"
+
+
+# --- at once ----------------------------------------------------------------------------------------------
+
+
+def first_token_is_waiting():
+    """Whether somebody waits for a lock in this database."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")  # else it is the same throughout a transaction
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND wait_event_type = 'Lock'"
+        )
+        return cursor.fetchone()[0] > 0
+
+
+@pytest.mark.only_on("postgresql")  # which tells who is waiting
+@pytest.mark.django_db(transaction=True)
+def test_of_a_first_token_and_a_change_of_the_application_one_is_refused(ok_app):
+    anna = User.objects.create_user("anna")
+    granted = Granted(ProviderCredentials.objects.get(), Token("access"), Identity("1"), "authorization_code")
+
+    def store():
+        try:
+            return link(granted, user=anna)
+        except Refusal as refusal:
+            return refusal.reason
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            ok_app.client_id = "512000000099"
+            ok_app.full_clean()
+            stored = pool.submit(store)
+            while not (first_token_is_waiting() or stored.done()):
+                pass
+            ok_app.save()
+        assert stored.result(60) == "stale_state"
+    assert not UserToken.objects.exists()

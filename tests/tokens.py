@@ -39,7 +39,7 @@ def expired(user, app, **fields):
 
 
 def stale(user, app, **fields):
-    """A token that still is valid, but had better be refreshed."""
+    """A token that is still valid, but stale."""
     return granted(user, app, **{"expires_in": 60} | fields)
 
 
@@ -151,7 +151,7 @@ def joined(params, *skipped):
 
 
 def ok_sig(params, secret):
-    """https://apiok.ru/en/dev/methods/: the token is no part of it."""
+    """https://apiok.ru/en/dev/methods/: the token is not part of it."""
     return hexdigest(joined(params, "access_token", "session_key") + secret)
 
 

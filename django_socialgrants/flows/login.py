@@ -199,10 +199,10 @@ def _create(granted: Granted, user: User | None) -> UserToken:
         owner = {"user_id": user.pk} if user else {"user": _make_user(granted)}
         row = UserToken(**owner, credentials=granted.credentials, uid=granted.identity.uid)
         row.apply(_changes(row, granted))
-        row.save(force_insert=True)
-        # It may have become another application while the network was asked; from now on this row forbids that.
-        if not granted.credentials.is_unchanged():
+        # It may have become another application while the network was asked; once the row is there, it can't.
+        if not granted.credentials.hold():
             raise Refusal("stale_state", detail="the application has become another one")
+        row.save(force_insert=True)
     return row
 
 

@@ -124,9 +124,7 @@ class ProviderCredentials(SealedModel):
         alias = router.db_for_write(type(self), instance=self)
         rows = ProviderCredentials.objects.using(alias).filter(pk=self.pk)
         if connections[alias].in_atomic_block:
-            rows = (
-                rows.select_for_update()
-            )  # whoever stores a token waits, and then sees what has become of it
+            rows = rows.select_for_update()  # whoever stores a first token waits: see hold()
         stored = rows.values(*self.IDENTITY).first()
         moved = [name for name, value in (stored or {}).items() if value != getattr(self, name)]
         count = self.tokens.using(alias).count() if moved else 0
@@ -139,10 +137,15 @@ class ProviderCredentials(SealedModel):
         )
         return dict.fromkeys(moved, text % {"count": count}) if count else {}
 
-    def is_unchanged(self) -> bool:
-        """Whether the database has it as the same application still."""
+    def hold(self) -> bool:
+        """Keep the row what it is until the transaction ends. False if it is gone, or another application by now.
+
+        By a write, which is a lock in every database; first tokens of one application wait for each other here.
+        A foreign key is not enough: PostgreSQL looks at it when the transaction ends.
+        """
         rows = ProviderCredentials.objects.using(router.db_for_write(type(self)))
-        return rows.filter(pk=self.pk, **{name: getattr(self, name) for name in self.IDENTITY}).exists()
+        same = rows.filter(pk=self.pk, **{name: getattr(self, name) for name in self.IDENTITY})
+        return bool(same.update(name=models.F("name")))
 
     def unknown_ways(self) -> list[str]:
         """Those of `ways` that the network does not have; empty when the network itself is not known."""

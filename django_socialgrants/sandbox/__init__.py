@@ -1,6 +1,6 @@
 """OK.ru, Platform@Mail.Ru, VK ID and Mail ID, played on localhost: log in without registering anything anywhere.
 
-Where to start reading: `networks` holds the rules in which they differ, `authorize` the dialog, `exchange`
+Where to start reading: `networks` holds the rules by which they differ, `authorize` the dialog, `exchange`
 the token requests, `ok_rest`, `mailru_rest` and `vkid_rest` the calls, `failures` what they do wrong when a site
 rehearses an outage. It is a server: it never imports what the package
 knows as a client (only `providers` does, to point the two clients here), so that a mistake on one side

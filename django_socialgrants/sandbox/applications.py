@@ -1,4 +1,4 @@
-"""The applications which a site logs in with: registered at the sandbox, made known to the site."""
+"""The applications that a site logs in with: registered at the sandbox and stored as the site's credentials."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def load(origins: Iterable[str], rotations: Mapping[str, Rotation] | None = None
 
     `origins` are those of the site.
 
-    Loading again changes nothing but the redirect URIs, which are those of the last call, and mends secrets
-    that differ: a scope that somebody changed in the site's credentials stays. So does the way in which
-    refresh tokens rotate, but where `rotations` (by network) names one.
+    Loading again replaces the redirect URIs by those of `origins` and corrects secrets that differ. Everything
+    else stays, such as a scope that was changed in the site's credentials; how refresh tokens rotate changes only
+    where `rotations` (by network) says so.
 
     Raises CredentialsInUse, and then has changed nothing at all.
     """
@@ -102,7 +102,7 @@ def _load(network: Network, origins: list[str], rotation: Rotation | None) -> Ap
 
 
 def _new_client_key(network: Network) -> str:
-    """OK's public keys are recognised by their end."""
+    """OK's public keys are recognised by how they end."""
     return f"C{secrets.token_hex(5).upper()}ABABA" if network is OK else secrets.token_hex(16)
 
 

@@ -19,7 +19,7 @@ _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class Unacceptable(Exception):
-    """The request can't be trusted or understood: to be shown to the visitor, never sent to redirect_uri."""
+    """The request can't be trusted or understood: the visitor is told, the redirect_uri is not."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class AuthorizationRequest:
             raise Unacceptable(_("There is no way in “%s”.") % way)
         asked = params.get("scope", "") or network.default_scope
         scopes = [scope for scope in asked.split(network.scope_separator) if scope]
-        # The real ones may ignore a permission that they do not know; here a slip had better be seen.
+        # The real ones may ignore a permission that they do not know; here a slip should be seen.
         if unknown := [scope for scope in scopes if scope not in network.scopes]:
             raise Unacceptable(_("There is no permission “%s”.") % unknown[0])
         return cls(
@@ -105,14 +105,14 @@ class AuthorizationRequest:
 
 
 def _wants_refresh_token(network: Network, scopes: list[str], params: Mapping[str, str]) -> bool:
-    """Clients of old say prompt_force=1; those of today ask for a permission, and for the question to be asked."""
+    """Older clients send prompt_force=1; newer ones ask for `offline_access` with prompt=consent."""
     if not network.offline_scope or params.get("prompt_force") == "1":
         return True
     return network.offline_scope in scopes and params.get("prompt") == "consent"
 
 
 def _code_challenge(network: Network, params: Mapping[str, str]) -> str:
-    """The challenge of RFC 7636, section 4.3; "" where none is sent, or the network pays no attention."""
+    """The challenge of RFC 7636, section 4.3; "" if it is not sent, or the network ignores it."""
     if network.pkce is PKCE.IGNORED:
         return ""
     challenge, method = params.get("code_challenge", ""), params.get("code_challenge_method", "")

@@ -1,7 +1,7 @@
 """The dialog in which a person lets an application in.
 
-It keeps nothing: the request stays in the address, the form adds who answers and what. Unlike the real ones
-it asks every time, so that there is always a choice of person.
+It stores nothing: the request stays in the address, and the form adds the person and the decision. Unlike
+the real ones it asks every time, so that there is always a choice of person.
 """
 
 import secrets

@@ -1,4 +1,4 @@
-"""System checks: mistakes in the settings, told before anybody meets them in a browser."""
+"""System checks: report mistakes in the settings before anybody sees them in a browser."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

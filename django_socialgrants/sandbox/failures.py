@@ -1,4 +1,4 @@
-"""The failures that can be rehearsed: one table, from which the command takes its words and views their acts.
+"""The failures that can be rehearsed: one table, read by the command for its words and by the views.
 
 Everything that a network does wrong is here; when it does so is in `rehearsal`.
 """
@@ -59,7 +59,7 @@ class Failure:
 
 
 def _page(status: int, title: str, scene: Scene) -> HttpResponse:
-    """Instead of the view's answer: what a server in front of the network says."""
+    """What a server in front of the network answers in place of the view."""
     page = f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
     return HttpResponse(page, status=status)
 
@@ -78,7 +78,7 @@ def _slow(scene: Scene) -> HttpResponse:
 
 
 def _cut(scene: Scene) -> HttpResponseBase:
-    """Half of the answer. It has no Content-Length, with which Django's own server would not hang up."""
+    """Half of the answer, without Content-Length: with it Django's own server would not close the connection."""
     whole = scene.carry_out()
 
     def half() -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""User names and passwords, for the password grant. As made up as their owners: they are no secrets."""
+"""User names and passwords, for the password grant. They are made up like their owners, so they are not secret."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from .networks import MAILRU, OK, Network
 
 
 class Trouble(StrEnum):
-    """What a network may want instead of a password, or have against its owner."""
+    """Why a network refuses a correct password: it asks for something else, or the account is closed."""
 
     CAPTCHA = "captcha"
     BROWSER_CHECK = "browser check"
@@ -54,6 +54,6 @@ LOGINS: Mapping[str, Mapping[str, Login]] = {
 
 
 def uid_of(network: Network, user_name: str, password: str) -> str | None:
-    """Whose login this is; None when it does not let anybody in."""
+    """The user id of a login; None if name or password are wrong, or the login always fails."""
     login = LOGINS[network.id].get(user_name)
     return login.uid if login and not login.trouble and login.password == password else None

@@ -1,7 +1,7 @@
 """OAuth Mail, where Mail ID lives: https://id.vk.ru/about/business/go/docs/ru/vkid/latest/oauth/oauth-mail/index.
 
-Its errors are no words of RFC 6749: they have spaces, and a number beside them, and come with HTTP 200 but for
-a wrong client. Guesses: which of its numbers a wrong code has.
+Its errors are not those of RFC 6749: they contain spaces, have a number beside them, and come with HTTP 200 except
+for a wrong client. A guess: which of the numbers a wrong code has.
 """
 
 from collections.abc import Mapping
@@ -72,7 +72,7 @@ def _answer(tokens: Tokens) -> Mapping[str, Any]:
 @require_http_methods(["GET", "POST"])
 @rehearsed(MAILID, lambda request: CALL, _refusal)
 def userinfo(request: HttpRequest) -> HttpResponse:
-    """The token is a parameter; a header is not looked at. The answer names the application, too."""
+    """The token is a parameter, headers are ignored. The answer also names the application."""
     try:
         value = single_values(request.GET, request.POST).get("access_token", "")
     except Repeated:

@@ -12,7 +12,7 @@ _PEOPLE = PEOPLE["mailru"]
 
 
 def _get_info(call: Call) -> object:
-    """A list, even of one; without `uids` of the one on whose behalf the call is."""
+    """Always a list; without `uids` it holds the user on whose behalf the call is made."""
     uids = call.listed("uids") or [call.uid]
     if uids == [""]:
         raise Fault(100, "One of the parameters specified is missing or invalid: uids")
@@ -30,7 +30,7 @@ def _post(call: Call) -> object:
 
 
 def _profiles(uids: list[str] | tuple[str, ...], *, own: str) -> list[object]:
-    """Those of them who exist; one's e-mail address is told on one's own behalf only."""
+    """Those who exist. An e-mail address is shown only to its owner."""
     found = [(uid, _PEOPLE[uid].profile) for uid in uids if uid in _PEOPLE]
     return [
         {name: value for name, value in profile.items() if name != "email" or uid == own}

@@ -23,7 +23,7 @@ _SESSION_EXPIRED = 102, "User authorization failed: the session key or uid is in
 
 
 def _rehearsed_refusal(request: HttpRequest, reason: Reason) -> HttpResponse:
-    """No other reason is for a call."""
+    """The only reason for which a call can be refused in a rehearsal."""
     return _refusal(Fault(*_SESSION_EXPIRED))
 
 
@@ -64,7 +64,7 @@ def _run(params: dict[str, str]) -> object:
 
 
 def _session(application: Application, method: Method, params: dict[str, str]) -> AccessToken | None:
-    """Without a session only the secret key convinces: the private key may be in everybody's hands."""
+    """A call without session needs the secret key: the private key may be public."""
     token = params.get("session_key", "")
     if not token and method.sessionless and _is_server(params):
         return None

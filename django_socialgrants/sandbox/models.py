@@ -1,7 +1,7 @@
 """What the networks keep in their databases.
 
-Secrets are stored in plain text here, on purpose: everything in these tables is made up, and whoever debugs
-a login wants to read it. All state is here, none in the process, so any number of servers may share it.
+Secrets are stored in plain text here, on purpose: everything in these tables is made up, and it helps to
+read it while debugging a login. All state is here and none in the process, so any number of servers may share it.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Application(models.Model):
 
 
 class Issued(models.Model):
-    """What a code and both kinds of token have in common: a person let an application have it, for a time."""
+    """What a code and both kinds of token have in common: a person granted it to an application, for a time."""
 
     value = models.CharField(max_length=255, unique=True)
     application = models.ForeignKey(Application, on_delete=models.CASCADE)
@@ -105,7 +105,7 @@ class Issued(models.Model):
 
     @classmethod
     def find(cls, application: Application, value: str) -> Self | None:
-        """The application's own one with this value, dead or alive; those of others are unknown to it."""
+        """The one with this value that was issued to this application, dead or alive."""
         if not _searchable(value):
             return None
         found = cls._default_manager.filter(application=application, value=value).first()
@@ -145,7 +145,7 @@ class AccessToken(Issued):
 
     @property
     def lifetime(self) -> timedelta:
-        """From its issue, or from when it was prolonged."""
+        """Counted from when it was issued or last prolonged."""
         return self.application.rules.access_lifetime_of(self.scopes)
 
     def prolong(self) -> None:
@@ -155,7 +155,7 @@ class AccessToken(Issued):
 
 
 class RefreshToken(Issued):
-    """What new access tokens are got with."""
+    """What is exchanged for new access tokens."""
 
     access = models.ForeignKey(AccessToken, null=True, on_delete=models.SET_NULL)
     """The access token that was issued together with it."""

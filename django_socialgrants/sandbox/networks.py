@@ -1,6 +1,6 @@
-"""The rules in which the networks differ, as values.
+"""The rules by which the networks differ, as values.
 
-What they say on the wire is not here: see the modules that are called after each network.
+What they send is not here: see the modules named after each network.
 """
 
 import re

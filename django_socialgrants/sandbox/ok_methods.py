@@ -1,8 +1,8 @@
 """Methods of OK's REST API: https://apiok.ru/en/dev/methods/rest/.
 
 Guesses: what users.setStatus and the auth.* methods but auth.login answer; that auth.touchSession refuses a
-short session. auth.login is known from its clients alone; guesses are that not every application may call it,
-that its session may do everything but live long, and where the address of the browser check is.
+short session. auth.login is known only from its clients; guesses are that not every application may call it,
+that its session may do everything except live long, and where the browser check is.
 """
 
 import secrets
@@ -94,12 +94,12 @@ def _touch_session(call: Call) -> object:
 
 
 def _expire_session(call: Call) -> object:
-    """The access token is dead from now on; the refresh token, if any, is not."""
+    """Ends the access token, and leaves the refresh token, if there is one."""
     return call.session is not None and call.session.retire()
 
 
 def _selected(profile: Mapping[str, Any], fields: list[str], hidden: set[str]) -> dict[str, Any]:
-    """`uid` and the fields asked for; those which are hidden or not there are left out without a word."""
+    """`uid` and the fields asked for; hidden or missing ones are silently left out."""
     shown = {"uid", *fields} - hidden
     return {name: value for name, value in profile.items() if name in shown}
 

@@ -40,7 +40,7 @@ def _refusal(request: HttpRequest, reason: Reason) -> HttpResponse:
 @require_POST
 @rehearsed(OK, partial(grant_type_of, OK), _refusal)
 def token(request: HttpRequest, *, rotation: Rotation | None = None) -> HttpResponse:
-    """Answers in HTML, not JSON, to a request that makes no sense to it; once even with HTTP 200."""
+    """A request that makes no sense is answered with HTML in place of JSON, in one case with HTTP 200."""
     client_id = request.POST.get("client_id", "")
     if client_id and not (client_id.isascii() and client_id.isdigit()):
         return error_page(request, OK, f"Failed to convert value “{client_id}” to type Long", status=200)

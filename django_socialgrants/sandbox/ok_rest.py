@@ -110,7 +110,7 @@ def _session(application: Application, method: Method, params: dict[str, str]) -
 
 
 def _check_signature(application: Application, session: AccessToken | None, params: dict[str, str]) -> None:
-    """Either circuit will do for a session that has a secret of its own."""
+    """A session with a secret of its own may be used in either circuit."""
     if not params.get("sig"):
         raise Fault(104, "PARAM_SIGNATURE : No signature specified")
     accepted = [application.client_secret]

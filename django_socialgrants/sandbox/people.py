@@ -1,6 +1,6 @@
 """The people who live here. None of them is real; addresses are of example.com and example.org (RFC 2606).
 
-Each is there for a reason, said in `note`, which the dialog shows: a site should try them all.
+Each is there for a reason, which the dialog shows (`note`): a site should try them all.
 """
 
 from collections.abc import Mapping

@@ -32,7 +32,7 @@ def refresh(
 
 
 def _rotate(token: RefreshToken) -> Tokens | None:
-    """Its successor and an access token; None when another request was faster."""
+    """The next refresh token and an access token; None if another request was faster."""
     with transaction.atomic():
         if not token.retire():
             return None
@@ -48,7 +48,7 @@ def _presented_again(token: RefreshToken, rotation: Rotation) -> Tokens:
 
 
 def _given_lately(token: RefreshToken) -> Tokens | None:
-    """The answer that the token brought within the last minute, as long as it is good."""
+    """The answer that the token was given within the last minute, while that is still valid."""
     successor = RefreshToken.objects.filter(
         predecessor=token, predecessor__retired_at__gt=timezone.now() - GRACE_PERIOD
     ).first()
@@ -58,8 +58,8 @@ def _given_lately(token: RefreshToken) -> Tokens | None:
 def _revoke(token: RefreshToken) -> bool:
     """End every token that came of it. Returns whether any of the refresh tokens was still good.
 
-    A successor that is being rotated meanwhile does not escape: to retire it means to wait for that, and then
-    its own successor is there to be found.
+    A successor that is being rotated meanwhile does not escape: retiring it waits for the rotation, after which
+    its own successor can be found.
     """
     current: RefreshToken | None = token
     ended = False

@@ -1,6 +1,6 @@
 """Rehearsing an outage: for so many requests, or for so long, a network fails on purpose.
 
-What is rehearsed stands in the database, so that every server obeys, however many there are.
+What is rehearsed is kept in the database, so that every server follows it.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -38,9 +38,9 @@ def begin(
     seconds: int | None = None,
 ) -> None:
     """Let these networks (none named: all that can) fail from now on, for `count` requests or for the time of
-    `lasting`, instead of whatever they rehearsed before. `seconds` is for the failures that know it.
+    `lasting`, instead of whatever they rehearsed before. `seconds` is for the failures that take a time.
 
-    Raises Impossible, and then has changed nothing.
+    Raises Impossible; then nothing was changed.
     """
     rules = FAILURES[failure]
     networks = networks or rules.networks
@@ -69,7 +69,7 @@ def end(networks: Collection[Network] = ()) -> None:
 
 
 def report() -> Iterator[str]:
-    """What each network is up to, a line for each."""
+    """What each network rehearses, one line each."""
     on = {rehearsal.network: rehearsal for rehearsal in _on_now()}
     for network in NETWORKS.values():
         yield f"{network.title}: {_told(on[network.id]) if network.id in on else _('as usual')}"
@@ -119,7 +119,7 @@ def rehearsed(
 
 
 def _next_for(network: Network, occasion: str) -> Rehearsal | None:
-    """The failure of this request, which is counted by that; None when it is to go well."""
+    """The failure that this request gets, and counts; None if it is to succeed."""
     possible = [name for name, failure in FAILURES.items() if occasion in failure.occasions]
     found = _on_now().filter(network=network.id, failure__in=possible).first()
     return found if found and found.take() else None

@@ -31,7 +31,7 @@ class Call:
         return self.session.scopes if self.session else frozenset()
 
     def listed(self, name: str) -> list[str]:
-        """The values of a comma-separated parameter; none when it is absent."""
+        """The values of a comma-separated parameter; an empty list if it is absent."""
         return [value.strip() for value in self.params.get(name, "").split(",") if value.strip()]
 
 

@@ -1,7 +1,7 @@
 """What grants bring, and why they are refused.
 
-Which request brings what is in `exchange` and `refreshing`; how a network words it in
-the modules that are called after it.
+Which request brings what is in `exchange` and `refreshing`; how a network words it, in
+the module named after it.
 """
 
 import secrets

@@ -2,7 +2,7 @@
 
 https://id.vk.ru/about/business/go/docs/ru/vkid/latest/vk-id/connection/api-description
 
-Guesses: which of its errors comes with which HTTP status, and which words go with a client that is not known.
+Guesses: which of its errors comes with which HTTP status, and how an unknown client is refused.
 """
 
 from collections.abc import Mapping
@@ -81,7 +81,7 @@ def _answer(tokens: Tokens) -> Mapping[str, Any]:
 @require_POST
 @rehearsed(VKID, lambda request: CALL, _refusal)
 def user_info(request: HttpRequest) -> HttpResponse:
-    """/oauth2/user_info: what the permissions do not cover is an empty string."""
+    """/oauth2/user_info: fields that the permissions do not cover are empty strings."""
     try:
         access = _live_token(request)
     except Refused as refused:
@@ -123,7 +123,7 @@ def _end(request: HttpRequest, *, everything: bool) -> HttpResponse:
 
 
 def _live_token(request: HttpRequest) -> AccessToken:
-    """The token that a request comes with, in its body or as RFC 6750 has it. Raises Refused."""
+    """The token in the body of a request, or in its Authorization header (RFC 6750). Raises Refused."""
     try:
         form = single_values(request.POST)
     except Repeated:

@@ -1,4 +1,4 @@
-"""VK's REST API, to which VK ID's tokens are a key: https://dev.vk.ru/reference. Nothing is signed.
+"""VK's REST API, which takes VK ID's tokens: https://dev.vk.ru/reference. Nothing is signed.
 
 Guesses: the texts of the errors, and the order of the checks.
 """
@@ -62,7 +62,7 @@ def _run(name: str, params: dict[str, str], authorization: str) -> object:
 
 
 def _get_users(call: Call) -> object:
-    """A list; without `user_ids` of the one on whose behalf the call is."""
+    """Always a list; without `user_ids` it holds the user on whose behalf the call is made."""
     uids = call.listed("user_ids") or [call.uid]
     return [_user(uid, call.listed("fields")) for uid in uids if uid in _PEOPLE]
 

@@ -1,4 +1,4 @@
-"""Requests that are read strictly, and pages in answer to them."""
+"""Reading requests strictly, and answering them with pages."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from .networks import Network
 
 
 class Repeated(ValueError):
-    """A parameter is there more than once, which no two parties read alike (RFC 6749, section 3.1)."""
+    """A parameter is there more than once, which is ambiguous (RFC 6749, section 3.1)."""
 
 
 def single_values(*sources: QueryDict) -> dict[str, str]:
@@ -29,7 +29,7 @@ def html(
 ) -> HttpResponse:
     """A page from a template, with a policy that allows our stylesheet and nothing else.
 
-    `form_to` is the origin that a form's answer redirects to: browsers apply `form-action` to it, too.
+    `form_to` is the origin that a form's answer redirects to: browsers apply `form-action` to it as well.
     """
     response = render(request, f"socialgrants_sandbox/{name}.html", context, status=status)
     response["Content-Security-Policy"] = (
@@ -40,5 +40,5 @@ def html(
 
 
 def error_page(request: HttpRequest, network: Network, message: object, *, status: int = 400) -> HttpResponse:
-    """The network's own error page: where it does not trust the address, it does not redirect there."""
+    """The network's own error page, shown where the redirect_uri can't be trusted."""
     return html(request, "error", {"network": network, "message": message}, status=status)

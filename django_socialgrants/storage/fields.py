@@ -24,7 +24,7 @@ else:
 
 
 Place = tuple[str, ...]
-"""Table, column, and what the row is known by: where a ciphertext can be read, and nowhere else."""
+"""Table, column, and what identifies the row: the only place where a ciphertext can be read."""
 
 
 def _associated_data(place: Place) -> bytes:
@@ -96,7 +96,7 @@ class EncryptedField(_TextField):
         return StoredSecret(crypto.encrypt(secret, _associated_data(place)), place) if secret else secret
 
     def has_moved(self, instance: models.Model) -> bool:
-        """Whether the secret was encrypted for another place than that where `instance` is going to keep it."""
+        """Whether the secret was encrypted for another place than where `instance` is going to keep it."""
         secret = getattr(instance, self.attname)
         return isinstance(secret, StoredSecret) and secret.place != self.place(instance)
 
@@ -123,7 +123,7 @@ class EncryptedField(_TextField):
         return value if value is None else Ciphertext(value)
 
     def to_python(self, value: Any) -> Any:
-        """A fixture holds ciphertexts; everything else is left to the attribute."""
+        """Recognises the ciphertexts in a fixture; everything else is left to the attribute."""
         if isinstance(value, str) and re.match(r"v[0-9]+\.[0-9a-f]{8}\.", value):
             return Ciphertext(value)
         return value
@@ -144,7 +144,7 @@ class EncryptedField(_TextField):
         )
 
     def get_lookup(self, lookup_name: str) -> Any:
-        """Only emptiness can be asked for: a text is never encrypted alike twice."""
+        """Only emptiness can be queried: the same text is never encrypted to the same value twice."""
         return super().get_lookup(lookup_name) if lookup_name in ("exact", "isnull") else None
 
     def value_to_string(self, obj: models.Model) -> str:

@@ -1,8 +1,8 @@
 """Changing keys: whatever another key encrypted is encrypted again with the first one.
 
-What is done shows in the values, as each names its key. So there is nothing to keep between two runs, and one
-that was killed is taken up by the next. Rows are taken in small pages by primary key, each is written by an
-UPDATE of its own, and only if it still holds what was read: whoever refreshes the token meanwhile wins.
+Each value names its key, so progress needs no record of its own: a run that was killed is continued by the next.
+Rows are read in small pages by primary key. Each is written by an UPDATE of its own, and only if it still holds
+what was read: a token that is refreshed meanwhile is not overwritten.
 """
 
 from collections import Counter
@@ -28,10 +28,10 @@ _ATTEMPTS = 5
 
 
 class Outcome(Enum):
-    """What became of a row that was found to hold something of another key."""
+    """What became of a row that held a value of another key."""
 
     ROTATED = "rotated"
-    CURRENT = "current"  # by somebody else's doing; or it is gone
+    CURRENT = "current"  # somebody else did it, or the row is gone
     UNREADABLE = "unreadable"
     BUSY = "busy"  # it held something else at every attempt
 
@@ -48,7 +48,7 @@ class Settled(NamedTuple):
 class Survey:
     """One table: its rows, those of them that are to be rotated, and how many each key is needed for.
 
-    Keys go by fingerprint; "" stands for values that are no ciphertexts of ours.
+    Keys are named by fingerprint; "" stands for values that are not our ciphertexts.
     """
 
     table: str
@@ -58,7 +58,7 @@ class Survey:
 
 
 def encrypted_models() -> list[type[models.Model]]:
-    """All models with encrypted columns: ours, and those that the site may have."""
+    """All models with encrypted columns: ours, and any that the site has."""
     return [model for model in apps.get_models() if encrypted_fields(model) and not model._meta.proxy]
 
 
@@ -70,8 +70,8 @@ def survey() -> list[Survey]:
 def rotate() -> Iterator[Settled]:
     """Rotate every table, and give each row that was not current when it has been dealt with.
 
-    Whoever takes no more of them stops the rotation. Nothing is raised for a row that can't be decrypted: it stays
-    as it is.
+    The caller stops the rotation by not iterating further. A row that can't be decrypted raises nothing and
+    stays as it is.
     """
     for model in encrypted_models():
         outdated = _outdated_rows(model)
@@ -82,7 +82,7 @@ def rotate() -> Iterator[Settled]:
 
 
 def unused_keys(surveys: Iterable[Survey]) -> list[str]:
-    """Fingerprints of the keys that are configured, but do not encrypt, and are needed for nothing any more."""
+    """Fingerprints of the configured keys that do not encrypt and that no value needs any more."""
     first, *others = configured_keys()
     return [key for key in others if not any(key in table.by_key for table in surveys)]
 

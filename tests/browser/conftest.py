@@ -277,8 +277,14 @@ def chrome(tmp_path_factory):
 
 
 @pytest.fixture
-def browser(site, chrome):
-    """A new visitor, who sees nothing in the console of any page but what the test has looked at."""
+def browser(site, visitor):
+    """A new visitor of `site`."""
+    return visitor
+
+
+@pytest.fixture
+def visitor(chrome):
+    """Somebody new, who sees nothing in the console of any page but what the test has looked at."""
     used = chrome.window_handles
     chrome.switch_to.new_window("tab")
     new = chrome.current_window_handle
