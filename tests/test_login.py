@@ -37,6 +37,8 @@ from tests.journey import (
 )
 from tests.network import answer
 
+pytestmark = pytest.mark.database
+
 CONNECTIONS = "/social/connections/"
 THIS = "tests.test_login"
 
