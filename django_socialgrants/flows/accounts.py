@@ -35,7 +35,7 @@ def _disconnect(user: AbstractBaseUser, pk: int) -> bool:
     own = UserToken.objects.using(router.db_for_write(UserToken)).filter(user_id=user.pk)
     with transaction.atomic(using=own.db):
         _lock(own)
-        token = own.filter(pk=pk).first()
+        token = own.select_related("credentials").filter(pk=pk).first()
         if token is None:
             raise Refusal("not_found")
         if locked_out_without(own.filter(pk=pk)):
@@ -68,7 +68,7 @@ def _forget(user_pk: Any, application: str | None) -> int:
         own = own.filter(credentials=ProviderCredentials.objects.using(own.db).named(application))
     with transaction.atomic(using=own.db):
         _lock(own)
-        tokens = list(own.order_by("pk"))
+        tokens = list(own.select_related("credentials").order_by("pk"))
         disconnect_all(tokens)
     return len(tokens)
 

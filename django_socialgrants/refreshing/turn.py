@@ -73,9 +73,8 @@ class Turn:
         current = self._current()
         if current.generation != self._token.generation:
             return current, None
-        if (
-            current.lease_owner != self._owner
-        ):  # else it is ours by an earlier look whose confirmation got lost
+        is_ours = current.lease_owner == self._owner  # by an earlier look whose confirmation got lost
+        if not is_ours:
             if current.failures > self._token.failures and current.is_backing_off():
                 raise ProviderUnavailable("somebody else has just failed to refresh this token")
             if not current.is_free:  # type: ignore[attr-defined]  # the annotation
