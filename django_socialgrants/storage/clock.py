@@ -34,7 +34,7 @@ class DatabaseNow(Expression):
 
 
 def database_time(using: str) -> datetime:
-    """The time by the clock of the database with that alias: one query, or none on SQLite, which has this host's."""
+    """The time by the clock of that database: one query, or none on SQLite, whose clock is the host's."""
     connection = connections[using]
     if connection.vendor == "sqlite":
         return timezone.now()
