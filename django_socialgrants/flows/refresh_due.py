@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 
 from django.db import Error as DatabaseFailure
+from django.db import router
 from django.utils.translation import gettext as _
 
 from django_socialgrants.events import Event, log
@@ -25,7 +25,7 @@ from django_socialgrants.refreshing.report import RETRY, Problem, Report, Tally
 from django_socialgrants.refreshing.request import Renewal, Reply, carry_out
 from django_socialgrants.refreshing.settlement import halts
 from django_socialgrants.refreshing.workers import Workers
-from django_socialgrants.storage.clock import DatabaseNow
+from django_socialgrants.storage.clock import database_time
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ def refresh_due(
     began = time.monotonic()
     report = Report()
     believe = accept_mass_revocation and not dry_run
+    started = database_time(router.db_for_write(UserToken))
     lanes = [
         Lane(
             application,
@@ -69,7 +70,7 @@ def refresh_due(
             Due(application, started, within),
             believe=believe,
         )
-        for application, started in _applications(names)
+        for application in ProviderCredentials.objects.chosen(names)
     ]
     watch(report)
     if not dry_run:
@@ -78,12 +79,6 @@ def refresh_due(
         _Run(lanes, bounds, stop, began, lambda: watch(report)).work()
     report.seconds = time.monotonic() - began
     return report
-
-
-def _applications(names: Sequence[str]) -> list[tuple[ProviderCredentials, datetime]]:
-    """The applications, each with the database's time."""
-    applications = ProviderCredentials.objects.annotate(database_now=DatabaseNow()).chosen(names)
-    return [(application, application.database_now) for application in applications]  # type: ignore[attr-defined]
 
 
 _Job = tuple[Lane, Renewal]
