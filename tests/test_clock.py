@@ -11,7 +11,7 @@ from django_socialgrants.models import ProviderCredentials, UserToken
 from django_socialgrants.storage.clock import DatabaseNow
 from tests.due import NOW, TokenEndpoint, counts, row, run, store_due
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 def now(seconds=0):

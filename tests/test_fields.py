@@ -16,6 +16,8 @@ from django_socialgrants.exceptions import DecryptionError
 from django_socialgrants.models import ProviderCredentials, UserToken
 from django_socialgrants.oauth.values import MASK, Secret
 
+pytestmark = pytest.mark.database
+
 SECRETS = ["access_token", "refresh_token", "session_secret"]
 TOKENS = "socialgrants_usertoken"
 APPLICATIONS = "socialgrants_providercredentials"

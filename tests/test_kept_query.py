@@ -11,6 +11,8 @@ from django.utils import timezone
 from django_socialgrants.flows.kept_query import latest_token
 from django_socialgrants.models import UserToken
 
+pytestmark = pytest.mark.database
+
 
 @pytest.fixture
 def user(db):

@@ -16,6 +16,8 @@ from django_socialgrants.exceptions import DecryptionError, UnknownCredentials, 
 from django_socialgrants.models import ProviderCredentials, UsedState, UserToken
 from django_socialgrants.oauth.values import Identity, Secret, Token
 
+pytestmark = pytest.mark.database
+
 SECRETS = ["access_token", "refresh_token", "session_secret"]
 TICK = timedelta(milliseconds=-1)
 """SQLite keeps no less of the time."""

@@ -11,7 +11,7 @@ from django_socialgrants.models import ApplicationHealth, UserToken
 from tests.due import NOW, TokenEndpoint, columns, counts, make_due_again, row, run, store_due
 from tests.network import answer
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 @pytest.fixture

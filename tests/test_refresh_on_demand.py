@@ -35,7 +35,7 @@ from tests.tokens import (
     stored,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 NAMES = ["ok", "mailru"]
 ANSWER = {"ok": ok_token, "mailru": mailru_token}

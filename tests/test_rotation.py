@@ -29,6 +29,8 @@ from tests.network import answer
 from tests.test_fields import store, stored
 from tests.test_races import PATIENCE, together
 
+pytestmark = pytest.mark.database
+
 OLD, NEW, OTHER = (urlsafe_b64encode(bytes([number]) * 32).decode() for number in (1, 2, 3))
 TOKENS, APPLICATIONS = "socialgrants_usertoken", "socialgrants_providercredentials"
 

@@ -4,6 +4,8 @@ import pytest
 import requests
 from django.apps import apps
 from django.conf import settings
+from django.contrib import admin
+from django.core import checks
 from django.db import connection
 from django.test import modify_settings, override_settings
 
@@ -40,6 +42,7 @@ def packages(django_db_setup, django_db_blocker):
         MIDDLEWARE=[*settings.MIDDLEWARE, "allauth.account.middleware.AccountMiddleware"],
         AUTHENTICATION_BACKENDS=[*settings.AUTHENTICATION_BACKENDS, *BACKENDS],
     )
+    in_the_admin, checked = dict(admin.site._registry), set(checks.registry.registry.registered_checks)
     with site, modify_settings(INSTALLED_APPS={"append": ["allauth", *PACKAGES.values()]}):
         models = [model for label in PACKAGES for model in apps.get_app_config(label).get_models()]
         with django_db_blocker.unblock(), connection.schema_editor() as editor:
@@ -49,6 +52,8 @@ def packages(django_db_setup, django_db_blocker):
         with django_db_blocker.unblock(), connection.schema_editor() as editor:
             for model in reversed(models):
                 editor.delete_model(model)
+    admin.site._registry = in_the_admin
+    checks.registry.registry.registered_checks = checked
 
 
 @pytest.fixture
