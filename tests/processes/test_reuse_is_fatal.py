@@ -74,7 +74,7 @@ def test_forty_kills_lose_at_most_what_was_on_its_way_and_it_is_presented_again_
     assert {token.state for token in waiting} == {"active"}
 
     expire()
-    report = refresh_tokens("--accept-mass-revocation").report()  # they may be more than the valve lets through
+    report = refresh_tokens("--accept-mass-revocation").report()  # more than the valve lets through
     lost = UserToken.objects.filter(state="needs_login")
     assert {token.uid for token in lost} == set(fatal_ledger.refused) == on_their_way
     assert {token.reason for token in lost} == {"ambiguous_rotation"}
