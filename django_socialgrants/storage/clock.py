@@ -34,10 +34,8 @@ class DatabaseNow(Expression):
 
 
 def database_time(using: str) -> datetime:
-    """The time by the clock of that database: one query, or none on SQLite, whose clock is the host's."""
+    """The time by the clock of the database with that alias; one query."""
     connection = connections[using]
-    if connection.vendor == "sqlite":
-        return timezone.now()
     now = DatabaseNow()
     sql, params = getattr(now, f"as_{connection.vendor}")(None, connection)
     with connection.cursor() as cursor:
