@@ -110,9 +110,10 @@ def site(newcomer):
     untouched = newcomer.read("mysite/settings.py") + "\nTEMPLATES[0]['DIRS'] = [BASE_DIR / 'templates']\n"
 
     # Every block, in the order in which they stand. One that is new has no place yet, and is an error.
-    _, adding, storing, declaring, developing = [
-        *blocks_of("Which network"),
+    adding, storing, declaring, developing, _ = [
         *blocks_of("Add it to your site"),
+        *blocks_of("Developing without a network"),
+        *blocks_of("Which network"),
     ]
     (buttons,) = blocks_of("Add it to your site", "html+django")
     called, middleware, *more = blocks_of("Calling a network")
