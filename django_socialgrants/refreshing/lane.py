@@ -115,18 +115,21 @@ class Lane:
                     return claimed
             if page and known.is_probing:
                 note = gettext("the token for a probe was taken by somebody else, or is unreadable")
-                self.close(Problem.OUTAGE, note)
+                if known.is_refused:  # only an operator helps, whoever it is that asks again
+                    self.close(Problem.INVALID_CLIENT, note, exit_code=MISCONFIGURED)
+                else:
+                    self.close(Problem.OUTAGE, note)
         return []
 
     def prepare(self, token: UserToken) -> Renewal | Reply:
         """As `request.prepare` does, with this application's credentials."""
         return prepare(token, self._credentials)
 
-    def close(self, problem: Problem, note: str) -> None:
+    def close(self, problem: Problem, note: str, *, exit_code: int = RETRY) -> None:
         """Claim no more, for the reason in `note`, if there is anything left to claim."""
         self.is_open = False
         if self._claims < self.tally.due:
-            self.tally.worsen(RETRY, problem, note)
+            self.tally.worsen(exit_code, problem, note)
 
     def halt(self) -> None:
         """Claim no more, and begin with none of those that are claimed."""
