@@ -392,7 +392,7 @@ def test_every_id_belongs_to_one_mistake_and_fires_in_a_test():
     assert set(known) <= set(re.findall(r'"([EW]\d{3})"', tests))
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(databases="__all__")  # Django 6.1 checks them all
 def test_a_provider_that_is_gone_is_told_by_check_and_breaks_no_model(settings):
     settings.SOCIALGRANTS_PROVIDERS = ["no.such.module.OK", "tests.fakes.FakeMailRu"]
     assert ProviderCredentials._meta.get_field("provider").flatchoices == [("mailru", "Mail.Ru")]

@@ -23,7 +23,7 @@ def test_a_development_site_has_nothing_to_complain_about():
     assert found() == []
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(databases="__all__")  # Django 6.1 checks them all
 def test_production_is_an_error(settings, monkeypatch):
     monkeypatch.setattr(apps.get_app_config("socialgrants_sandbox"), "began_in_debug", False)
     settings.DEBUG = False
